@@ -1,0 +1,231 @@
+"""The tables: their schemas, and the only way they are read and written.
+
+A table is a Parquet file whose columns, types and missing values are declared here and checked on every read
+and write. Missing is null, never -1 or "". Rows are sorted by the ids, so equal content gives equal bytes.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from metareward.errors import UserError
+
+MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+
+
+@dataclass(frozen=True)
+class Table:
+    """columns: name -> Polars type; nullable: columns that may hold null; key: sort order, unique."""
+
+    columns: Mapping[str, pl.DataType | type[pl.DataType]]
+    key: tuple[str, ...]
+    nullable: frozenset[str] = frozenset()
+
+
+_PAIR = {
+    "prompt_id": pl.String,
+    "pair_id": pl.String,
+    "messages": MESSAGES,
+    "chosen": pl.String,
+    "rejected": pl.String,
+    "chosen_id": pl.String,
+    "rejected_id": pl.String,
+}
+_LENGTHS = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
+
+TABLES: dict[str, Table] = {
+    "prompts": Table(
+        {"prompt_id": pl.String, "prompt": pl.String, "source": pl.String},
+        ("prompt_id",),
+    ),
+    "responses": Table(
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "sample": pl.Int64,
+            "response": pl.String,
+            "n_chars": pl.Int64,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+            "duplicate_of": pl.String,
+        },
+        ("prompt_id", "sample"),
+        frozenset({"response", "duplicate_of"}),
+    ),
+    "judgments": Table(
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "judgment_id": pl.String,
+            "sample": pl.Int64,
+            "judgment": pl.String,
+            "score": pl.Float64,
+            "invalid_reason": pl.String,
+            "n_chars": pl.Int64,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("prompt_id", "response_id", "sample"),
+        frozenset({"judgment", "score", "invalid_reason"}),
+    ),
+    "scores": Table(
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "sample": pl.Int64,  # the response index, the last tie-breaker of pair selection
+            "n_chars": pl.Int64,  # of the response
+            "mean": pl.Float64,
+            "variance": pl.Float64,  # population variance of the valid scores
+            "n_valid": pl.Int64,
+            "n_distinct": pl.Int64,  # textually different valid judgments
+        },
+        ("prompt_id", "sample"),
+        frozenset({"mean", "variance"}),
+    ),
+    "actor_pairs": Table(
+        _PAIR | {"chosen_score": pl.Float64, "rejected_score": pl.Float64} | _LENGTHS, ("prompt_id",)
+    ),
+    "judge_pairs": Table(
+        _PAIR | {"response_id": pl.String, "chosen_elo": pl.Float64, "rejected_elo": pl.Float64} | _LENGTHS,
+        ("prompt_id",),
+    ),
+    "no_pairs": Table(
+        {"prompt_id": pl.String, "role": pl.String, "reason": pl.String},
+        ("prompt_id",),
+    ),
+    "choices": Table(  # the one response of each prompt whose judgments go into battle, or why there is none
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "variance": pl.Float64,
+            "n_tied": pl.Int64,  # responses that shared the highest variance
+            "reason": pl.String,
+        },
+        ("prompt_id",),
+        frozenset({"response_id", "variance", "reason"}),
+    ),
+    "battles": Table(
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "battle_id": pl.String,
+            "judgment_a": pl.String,
+            "judgment_b": pl.String,
+            "meta_judgment": pl.String,
+            "winner": pl.String,  # "a", "b" or null
+            "invalid_reason": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("prompt_id", "response_id", "judgment_a", "judgment_b"),
+        frozenset({"meta_judgment", "winner", "invalid_reason"}),
+    ),
+    "elo": Table(
+        {
+            "prompt_id": pl.String,
+            "response_id": pl.String,
+            "judgment_id": pl.String,
+            "elo": pl.Float64,
+            "wins_first": pl.Int64,
+            "wins_second": pl.Int64,
+            "n_battles": pl.Int64,
+            "ridge": pl.Float64,  # 0 where the likelihood has a finite maximiser of its own
+        },
+        ("prompt_id", "response_id", "judgment_id"),
+    ),
+    "eft": Table(
+        {
+            "example_id": pl.String,
+            "kind": pl.String,  # judge, meta_judge, compare
+            "messages": MESSAGES,
+            "target": pl.String,
+            "score": pl.Float64,
+        },
+        ("example_id",),
+        frozenset({"score"}),
+    ),
+    "comparisons": Table(  # a referee's verdicts on the responses of two models to the same prompt
+        {
+            "prompt_id": pl.String,
+            "model_first": pl.Boolean,
+            "comparison": pl.String,
+            "winner": pl.String,  # "model", "baseline" or null
+            "invalid_reason": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("prompt_id", "model_first"),
+        frozenset({"comparison", "winner", "invalid_reason"}),
+    ),
+    "results": Table(
+        {
+            "checkpoint": pl.String,
+            "benchmark": pl.String,
+            "metric": pl.String,
+            "value": pl.Float64,
+            "ci_low": pl.Float64,
+            "ci_high": pl.Float64,
+            "n": pl.Int64,
+            "referee": pl.String,
+        },
+        ("checkpoint", "benchmark", "metric"),
+        frozenset({"value", "ci_low", "ci_high", "referee"}),
+    ),
+}
+
+
+def empty_table(name: str) -> pl.DataFrame:
+    """A table of the declared schema without rows."""
+    return pl.DataFrame(schema=dict(TABLES[name].columns))
+
+
+def check_table(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The frame with its columns in declared order, sorted by the key.
+
+    Raises ValueError when a column is missing or unknown, has another type, holds an undeclared null, or when
+    two rows share a key: each of these is a bug in the stage that made the frame, so it is named and stopped.
+    """
+    table = TABLES[name]
+    declared, found = dict(table.columns), dict(frame.schema)
+    if set(declared) != set(found):
+        missing, unknown = sorted(set(declared) - set(found)), sorted(set(found) - set(declared))
+        raise ValueError(f"table {name}: columns missing {missing}, columns unknown {unknown}")
+    wrong = {c: f"{found[c]} instead of {t}" for c, t in declared.items() if found[c] != t}
+    if wrong:
+        raise ValueError(f"table {name}: wrong types {wrong}")
+    frame = frame.select(declared)
+    nulls = [c for c in declared if c not in table.nullable and frame[c].null_count()]
+    if nulls:
+        raise ValueError(f"table {name}: null in {nulls}")
+    frame = frame.sort(table.key)
+    if frame.select(pl.struct(table.key).is_duplicated().any()).item():
+        raise ValueError(f"table {name}: two rows share the key {table.key}")
+    return frame
+
+
+def read_table(path: Path, name: str) -> pl.DataFrame:
+    """The rows of a Parquet file, checked against the schema. Raises UserError when the file is not such a table."""
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            f"{path} is not a readable {name} table ({type(error).__name__}). Hint: dvc repro makes it."
+        ) from error
+    return check_table(frame, name)
+
+
+def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:
+    """Check, sort and write a table: to a temporary file first, then renamed, so a crash leaves no half file.
+
+    Renaming matters twice: a DVC output can be a link into the cache, and writing through it would change the
+    cached version. Returns the rows as written.
+    """
+    frame = check_table(frame, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    frame.write_parquet(temporary, compression="zstd", statistics=True)
+    os.replace(temporary, path)
+    return frame
