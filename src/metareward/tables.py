@@ -13,6 +13,7 @@ import polars as pl
 
 from metareward.errors import UserError
 
+Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
@@ -20,12 +21,12 @@ MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 class Table:
     """columns: name -> Polars type; nullable: columns that may hold null; key: sort order, unique."""
 
-    columns: Mapping[str, pl.DataType | type[pl.DataType]]
+    columns: Columns
     key: tuple[str, ...]
     nullable: frozenset[str] = frozenset()
 
 
-_PAIR = {
+_PAIR: Columns = {
     "prompt_id": pl.String,
     "pair_id": pl.String,
     "messages": MESSAGES,
@@ -34,7 +35,7 @@ _PAIR = {
     "chosen_id": pl.String,
     "rejected_id": pl.String,
 }
-_LENGTHS = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
+_LENGTHS: Columns = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
 
 TABLES: dict[str, Table] = {
     "prompts": Table(
@@ -86,10 +87,10 @@ TABLES: dict[str, Table] = {
         frozenset({"mean", "variance"}),
     ),
     "actor_pairs": Table(
-        _PAIR | {"chosen_score": pl.Float64, "rejected_score": pl.Float64} | _LENGTHS, ("prompt_id",)
+        {**_PAIR, "chosen_score": pl.Float64, "rejected_score": pl.Float64, **_LENGTHS}, ("prompt_id",)
     ),
     "judge_pairs": Table(
-        _PAIR | {"response_id": pl.String, "chosen_elo": pl.Float64, "rejected_elo": pl.Float64} | _LENGTHS,
+        {**_PAIR, "response_id": pl.String, "chosen_elo": pl.Float64, "rejected_elo": pl.Float64, **_LENGTHS},
         ("prompt_id",),
     ),
     "no_pairs": Table(

