@@ -1,11 +1,15 @@
 """The parsers as a specification: what counts as the judge's own verdict, and what does not."""
 
+from pathlib import Path
+
 import pytest
 
 from metareward.errors import UserError
 from metareward.prompts import fill, load_templates, parse_score, parse_winner
 
-BUILT_IN = load_templates({})
+FOLDER = Path(__file__).parents[1] / "templates"
+PATHS = {name: str(FOLDER / f"{name}.txt") for name in ("rubric", "judge", "meta_judge", "compare")}
+BUILT_IN = load_templates(PATHS)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +136,10 @@ def test_template_with_wrong_placeholders(tmp_path, text, culprit):
     path = tmp_path / "judge.txt"
     path.write_text(text)
     with pytest.raises(UserError, match=r"templates\.judge") as error:
-        load_templates({"judge": str(path)})
+        load_templates({**PATHS, "judge": str(path)})
     assert culprit in str(error.value)
 
 
 def test_template_that_is_missing(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        load_templates({"judge": str(tmp_path / "none.txt")})
+        load_templates({**PATHS, "judge": str(tmp_path / "none.txt")})

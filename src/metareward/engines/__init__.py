@@ -45,9 +45,7 @@ class Completion:
 
 
 class Generator(Protocol):
-    def generate(
-        self, requests: Sequence[Request], done: Collection[str] = ()
-    ) -> Iterator[list[Completion]]:
+    def generate(self, requests: Sequence[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Yield completions as they finish, all n samples of a request in one list.
 
         requests: all requests of the stage, in the order in which neighbours share prefixes.

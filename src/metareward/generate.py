@@ -1,0 +1,133 @@
+"""The three roles as requests to an engine, and the completions as tables.
+
+Requests come in the order in which neighbours share the longest prefix: all samples of a prompt in one request,
+the judgments of one prompt's responses next to each other, battles sorted by response and Judgment A.
+"""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from metareward.engines import Request, Sampling
+from metareward.ids import content_id
+from metareward.prompts import Templates, parse_score, parse_winner
+from metareward.tables import TABLES
+
+COMPLETIONS: dict[str, type[pl.DataType]] = {
+    "request_id": pl.String,
+    "sample": pl.Int64,
+    "text": pl.String,
+    "n_tokens": pl.Int64,
+    "finish_reason": pl.String,
+}
+
+
+def user_message(text: str) -> list[dict[str, str]]:
+    """The chat of a single turn; every request of the pipeline is one."""
+    return [{"role": "user", "content": text}]
+
+
+def response_requests(prompts: pl.DataFrame, sampling: Sampling, n: int, seed: int) -> Iterator[Request]:
+    """Actor: n responses of each prompt."""
+    for prompt_id, prompt in prompts.select("prompt_id", "prompt").iter_rows():
+        yield Request(prompt_id, user_message(prompt), n, sampling, seed)
+
+
+def responses_table(completions: pl.DataFrame) -> pl.DataFrame:
+    """The `responses` table of completions whose request ids are prompt ids."""
+    rows = completions.rename({"request_id": "prompt_id", "text": "response"}).with_columns(
+        _ids("response", "prompt_id", "sample", "response").alias("response_id"),
+        n_chars=pl.col("response").str.len_chars().cast(pl.Int64).fill_null(0),
+        duplicate_of=pl.lit(None, pl.String),
+    )
+    return rows.select(TABLES["responses"].columns.keys())
+
+
+def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
+    """The responses that a judge is asked about, with their prompt: no duplicates, none that was never written."""
+    wanted = responses.filter(pl.col("duplicate_of").is_null() & pl.col("response").is_not_null())
+    return wanted.join(prompts.select("prompt_id", "prompt"), on="prompt_id").sort("prompt_id", "sample")
+
+
+def judgment_requests(
+    judged: pl.DataFrame, templates: Templates, sampling: Sampling, n: int, seed: int
+) -> Iterator[Request]:
+    """Judge: n judgments of each row of `judged_responses`."""
+    for response_id, prompt, response in judged.select("response_id", "prompt", "response").iter_rows():
+        messages = user_message(templates.judge_prompt(prompt, response))
+        yield Request(response_id, messages, n, sampling, seed)
+
+
+def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """The `judgments` table: each completion with its score, or the reason why it has none.
+
+    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last) and
+    prompt_too_long (never asked).
+    """
+    rows = completions.rename({"request_id": "response_id", "text": "judgment"}).join(
+        judged.select("prompt_id", "response_id", "response"), on="response_id"
+    )
+    scores = []
+    for text, finish_reason, response in rows.select("judgment", "finish_reason", "response").iter_rows():
+        reason = _unfinished(text, finish_reason)
+        score = None if reason else parse_score(text, response)
+        scores.append((score.value, score.invalid_reason) if score else (None, reason))
+    read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
+    rows = pl.concat([rows, read], how="horizontal").with_columns(
+        _ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
+        n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
+    )
+    return rows.select(TABLES["judgments"].columns.keys())
+
+
+def battle_requests(
+    pairs: pl.DataFrame,
+    prompts: pl.DataFrame,
+    responses: pl.DataFrame,
+    judgments: pl.DataFrame,
+    templates: Templates,
+    sampling: Sampling,
+    seed: int,
+) -> Iterator[Request]:
+    """Meta-judge: one verdict for each row of `select.list_battles`; the request id is the battle's."""
+    text_of = dict(judgments.select("judgment_id", "judgment").iter_rows())
+    rows = pairs.join(prompts.select("prompt_id", "prompt"), on="prompt_id").join(
+        responses.select("response_id", "response"), on="response_id"
+    )
+    rows = rows.sort("prompt_id", "response_id", "judgment_a", "judgment_b")
+    for a, b, prompt, response in rows.select("judgment_a", "judgment_b", "prompt", "response").iter_rows():
+        messages = user_message(templates.meta_judge_prompt(prompt, response, text_of[a], text_of[b]))
+        yield Request(content_id("battle", a, b), messages, 1, sampling, seed)
+
+
+def battles_table(pairs: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """The `battles` table: each ordered pair with its verdict and winner."""
+    rows = pairs.with_columns(_ids("battle", "judgment_a", "judgment_b").alias("battle_id")).join(
+        with_winners(completions), left_on="battle_id", right_on="request_id"
+    )
+    return rows.rename({"text": "meta_judgment"}).select(TABLES["battles"].columns.keys())
+
+
+def with_winners(completions: pl.DataFrame) -> pl.DataFrame:
+    """Completions with winner ("a", "b" or null) and invalid_reason."""
+    winners = []
+    for text, finish_reason in completions.select("text", "finish_reason").iter_rows():
+        reason = _unfinished(text, finish_reason)
+        verdict = None if reason else parse_winner(text)
+        winners.append((verdict.winner, verdict.invalid_reason) if verdict else (None, reason))
+    read = pl.DataFrame(winners, schema={"winner": pl.String, "invalid_reason": pl.String}, orient="row")
+    return pl.concat([completions, read], how="horizontal")
+
+
+def _unfinished(text: str | None, finish_reason: str) -> str | None:
+    """Why a completion cannot be read at all, or null."""
+    if text is None:
+        return "prompt_too_long"
+    return "length" if finish_reason == "length" else None
+
+
+def _ids(kind: str, *columns: str) -> pl.Expr:
+    """Content ids of rows; null counts as its own value."""
+    return pl.struct(columns).map_elements(
+        lambda row: content_id(kind, *(row[name] for name in columns)), return_dtype=pl.String
+    )
