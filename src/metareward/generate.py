@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from metareward import params
 from metareward.engines import Request, Sampling
 from metareward.ids import content_id
 from metareward.prompts import Templates, parse_score, parse_winner
-from metareward.tables import TABLES
+from metareward.tables import MESSAGES, TABLES
 
 COMPLETIONS: dict[str, type[pl.DataType]] = {
     "request_id": pl.String,
@@ -27,10 +28,10 @@ def user_message(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def response_requests(prompts: pl.DataFrame, sampling: Sampling, n: int, seed: int) -> Iterator[Request]:
+def response_requests(prompts: pl.DataFrame, settings: params.Samples, seed: int) -> Iterator[Request]:
     """Actor: n responses of each prompt."""
     for prompt_id, prompt in prompts.select("prompt_id", "prompt").iter_rows():
-        yield Request(prompt_id, user_message(prompt), n, sampling, seed)
+        yield request(prompt_id, prompt, settings, seed, settings.n)
 
 
 def responses_table(completions: pl.DataFrame) -> pl.DataFrame:
@@ -50,12 +51,20 @@ def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataF
 
 
 def judgment_requests(
-    judged: pl.DataFrame, templates: Templates, sampling: Sampling, n: int, seed: int
+    judged: pl.DataFrame, templates: Templates, settings: params.Samples, seed: int
 ) -> Iterator[Request]:
     """Judge: n judgments of each row of `judged_responses`."""
     for response_id, prompt, response in judged.select("response_id", "prompt", "response").iter_rows():
-        messages = user_message(templates.judge_prompt(prompt, response))
-        yield Request(response_id, messages, n, sampling, seed)
+        yield request(response_id, templates.judge_prompt(prompt, response), settings, seed, settings.n)
+
+
+def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
+    """prompt_id and messages: the full judge prompt of each response, as its judge pair is trained on."""
+    rows = [
+        {"prompt_id": prompt_id, "messages": user_message(templates.judge_prompt(prompt, response))}
+        for prompt_id, prompt, response in judged.select("prompt_id", "prompt", "response").iter_rows()
+    ]
+    return pl.DataFrame(rows, schema={"prompt_id": pl.String, "messages": MESSAGES})
 
 
 def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
@@ -86,7 +95,7 @@ def battle_requests(
     responses: pl.DataFrame,
     judgments: pl.DataFrame,
     templates: Templates,
-    sampling: Sampling,
+    settings: params.Sampling,
     seed: int,
 ) -> Iterator[Request]:
     """Meta-judge: one verdict for each row of `select.list_battles`; the request id is the battle's."""
@@ -96,8 +105,8 @@ def battle_requests(
     )
     rows = rows.sort("prompt_id", "response_id", "judgment_a", "judgment_b")
     for a, b, prompt, response in rows.select("judgment_a", "judgment_b", "prompt", "response").iter_rows():
-        messages = user_message(templates.meta_judge_prompt(prompt, response, text_of[a], text_of[b]))
-        yield Request(content_id("battle", a, b), messages, 1, sampling, seed)
+        text = templates.meta_judge_prompt(prompt, response, text_of[a], text_of[b])
+        yield request(content_id("battle", a, b), text, settings, seed)
 
 
 def battles_table(pairs: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
@@ -117,6 +126,12 @@ def with_winners(completions: pl.DataFrame) -> pl.DataFrame:
         winners.append((verdict.winner, verdict.invalid_reason) if verdict else (None, reason))
     read = pl.DataFrame(winners, schema={"winner": pl.String, "invalid_reason": pl.String}, orient="row")
     return pl.concat([completions, read], how="horizontal")
+
+
+def request(id_: str, text: str, settings: params.Sampling, seed: int, n: int = 1) -> Request:
+    """A request of one user turn with the sampling of a params section."""
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
+    return Request(id_, user_message(text), n, sampling, seed)
 
 
 def _unfinished(text: str | None, finish_reason: str) -> str | None:

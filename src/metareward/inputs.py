@@ -27,6 +27,15 @@ def read_prompts(path: Path, key: str) -> pl.DataFrame:
     return frame.unique("prompt_id", keep="first", maintain_order=True)
 
 
+def slice_prompts(pool: pl.DataFrame, size: int, position: int, seed: int) -> pl.DataFrame:
+    """The prompts of one iteration: slice number `position` of `size` prompts of the seeded permutation of the pool.
+
+    Slices of different positions are disjoint, and stay the same when an iteration is added (METHOD §1).
+    """
+    draw = pl.col("prompt_id").map_elements(lambda id_: content_id("order", seed, id_), return_dtype=pl.String)
+    return pool.sort(draw, "prompt_id").slice(position * size, size)
+
+
 def read_replies(path: Path, key: str) -> pl.DataFrame:
     """Ranked human replies: prompt_id, prompt, reply_id, reply, rank (1 is the best).
 

@@ -216,7 +216,8 @@ def _explain(problem: Any, source: str) -> str:
     key, name, value = ".".join(path), path[-1], problem["input"]
     section = _section(path)
     if problem["type"] == "extra_forbidden":
-        return f"{key} is not a known key. {_nearest(name, set(section.model_fields) if section else set())}({source}: {key})"
+        nearest = _nearest(name, set(section.model_fields) if section else set())
+        return f"{key} is not a known key. {nearest}({source}: {key})"
     if problem["type"] == "missing":
         return f"{key} is missing. Hint: profiles/demo.yaml has every key. ({source}: {key})"
     if name == "rho":

@@ -23,23 +23,29 @@ def save_seed_model(source: str, out: Path) -> None:
     source: "embedded" (SmolLM2-135M-Instruct, Apache-2.0, the 4-bit GGUF of a Python package, dequantised),
     a local folder (copied), or a hub id (downloaded). Raises UserError when it can't be had or is incomplete.
     """
+    check_seed_model(source)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
         folder = Path(temporary) / "model"
         if source == "embedded":
             _dequantise(_fetch_embedded(Path(temporary)), folder)
         elif Path(source).is_dir():
-            check_model_folder(Path(source))
             shutil.copytree(source, folder)
-        elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            _download(source, folder)
         else:
-            raise UserError(
-                f"seed_model is {source!r}: no such folder. It must be embedded, a folder, or a hub id like "
-                "HuggingFaceTB/SmolLM2-135M-Instruct. (params.yaml: seed_model)"
-            )
+            _download(source, folder)
         shutil.rmtree(out, ignore_errors=True)
         os.replace(folder, out)
+
+
+def check_seed_model(source: str) -> None:
+    """Raise UserError when `source` is no place a seed model can come from, or an incomplete folder."""
+    if Path(source).is_dir():
+        check_model_folder(Path(source))
+    elif source != "embedded" and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise UserError(
+            f"seed_model is {source!r}: no such folder. It must be embedded, a folder, or a hub id like "
+            "HuggingFaceTB/SmolLM2-135M-Instruct. (params.yaml: seed_model)"
+        )
 
 
 def check_model_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ An engine is any object with `generate`; each lives in one file of this package,
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -54,3 +55,10 @@ class Generator(Protocol):
         and yields one batch per list, so a resumed run repeats the batches of an undisturbed one.
         """
         ...
+
+
+def load_engine(name: str, model: Path, dtype: str, max_context: int, batch_tokens: int) -> Generator:
+    """The engine of a name, with the model of a folder loaded. "auto" is transformers."""
+    from metareward.engines.transformers import TransformersEngine
+
+    return TransformersEngine(model, dtype=dtype, batch_tokens=batch_tokens, max_context=max_context)

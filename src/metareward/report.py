@@ -1,0 +1,100 @@
+"""All tables of a run folded into metrics and plot data; the same tables, never side files, are what a report shows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+Metrics = dict[str, dict[str, Any]]
+
+
+def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The counts, shares and mean lengths of one iteration, by metric; reasons are nested one level deeper.
+
+    tables: responses, judgments, actor_pairs, actor_no_pairs, battles, elo, judge_pairs, judge_no_pairs.
+    """
+    responses, judgments, battles, elo = (tables[name] for name in ("responses", "judgments", "battles", "elo"))
+    actor, judge = tables["actor_pairs"], tables["judge_pairs"]
+    unique = responses.filter(pl.col("duplicate_of").is_null())
+    scores = judgments["score"].drop_nulls()
+    decided = battles["winner"].drop_nulls()
+    metrics = {
+        "data.responses": responses.height,
+        "data.duplicates": responses.height - unique.height,
+        "data.responses_cut": (responses["finish_reason"] == "length").sum(),
+        "data.prompts_too_long": responses["response"].null_count(),
+        "data.response_chars": responses["n_chars"].mean(),
+        "judge.judgments": judgments.height,
+        "judge.readable": judgments["score"].is_not_null().mean(),
+        "judge.invalid": _reasons(judgments["invalid_reason"]),
+        "judge.score_mean": scores.mean(),
+        "judge.score_variance": scores.var(ddof=0),
+        "judge.score_at_maximum": (scores == 5).mean(),
+        "judge.judgment_chars": judgments["n_chars"].mean(),
+        "actor_pairs.pairs": actor.height,
+        "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
+        "actor_pairs.chosen_chars": actor["chosen_chars"].mean(),
+        "actor_pairs.rejected_chars": actor["rejected_chars"].mean(),
+        "meta_judge.battles": battles.height,
+        "meta_judge.readable": battles["winner"].is_not_null().mean(),
+        "meta_judge.invalid": _reasons(battles["invalid_reason"]),
+        "meta_judge.first_position_wins": (decided == "a").mean(),
+        "meta_judge.higher_score_wins": _higher_score_wins(battles, judgments),
+        "meta_judge.responses_by_ridge": elo.filter(pl.col("ridge") > 0)["response_id"].n_unique(),
+        "judge_pairs.pairs": judge.height,
+        "judge_pairs.none": _reasons(tables["judge_no_pairs"]["reason"]),
+        "judge_pairs.chosen_chars": judge["chosen_chars"].mean(),
+        "judge_pairs.rejected_chars": judge["rejected_chars"].mean(),
+    }
+    return {name: value for name, value in metrics.items() if value not in (None, {})}
+
+
+def by_metric(values: Mapping[str, Mapping[str, Any]]) -> Metrics:
+    """{checkpoint: {"group.metric": value}} turned into {group: {metric: {checkpoint: value}}}, numbers rounded.
+
+    Keyed this way `dvc metrics diff` puts the checkpoints of one metric below each other.
+    """
+    out: Metrics = {}
+    for checkpoint, metrics in values.items():
+        for name, value in metrics.items():
+            group, metric = name.split(".", 1)
+            for path, number in _leaves(metric, value):
+                place: dict[str, Any] = out.setdefault(group, {})
+                for part in path.split("."):
+                    place = place.setdefault(part, {})
+                place[checkpoint] = round(number, 4) if isinstance(number, float) else number
+    return out
+
+
+def score_histogram(judgments: pl.DataFrame) -> list[dict[str, Any]]:
+    """The share of each score, in bins of one half: [{score, share}]."""
+    scores = judgments["score"].drop_nulls()
+    binned = (scores * 2).round() / 2
+    found = dict(binned.value_counts().iter_rows())
+    return [{"score": half / 2, "share": round(found.get(half / 2, 0) / max(1, scores.len()), 4)} for half in range(11)]
+
+
+def result_rows(results: pl.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
+    """Rows of the `results` table as plot data: checkpoint, metric, value, ci_low, ci_high, without missing values."""
+    rows = results.filter(pl.col("metric").is_in(metrics)).drop_nulls("value")
+    return rows.select("checkpoint", "metric", "value", "ci_low", "ci_high").to_dicts()
+
+
+def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [leaf for key, inner in value.items() for leaf in _leaves(f"{name}.{key}", inner)]
+    return [(name, value)]
+
+
+def _reasons(reasons: pl.Series) -> dict[str, int]:
+    return dict(sorted(reasons.drop_nulls().value_counts().iter_rows()))
+
+
+def _higher_score_wins(battles: pl.DataFrame, judgments: pl.DataFrame) -> Any:
+    """Of the decided battles between unequal scores, the share that the higher-scored judgment won."""
+    score = judgments.select("judgment_id", "score")
+    rows = battles.join(score, left_on="judgment_a", right_on="judgment_id").join(
+        score, left_on="judgment_b", right_on="judgment_id", suffix="_b"
+    )
+    rows = rows.filter(pl.col("winner").is_not_null() & (pl.col("score") != pl.col("score_b")))
+    return ((rows["score"] > rows["score_b"]) == (rows["winner"] == "a")).mean()

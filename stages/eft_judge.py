@@ -1,0 +1,26 @@
+"""Let the seed judge ranked human replies; an empty table where the judge examples are ready-made."""
+
+from pathlib import Path
+
+from common import EFT, MODELS, counts, load, run, sample, say, stage_seed, templates
+
+from metareward.generate import judgment_requests, judgments_table
+from metareward.inputs import read_replies
+from metareward.tables import empty_table, write_table
+
+
+def eft_judge() -> None:
+    params = load()
+    judgments = empty_table("judgments")
+    if params.eft.source == "ranked":
+        judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked").rename(
+            {"reply_id": "response_id", "reply": "response"}
+        )
+        requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
+        judgments = judgments_table(judged, sample(params, MODELS / "seed", requests, judged.height * params.judge.n))
+    judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
+    say(f"{judgments.height} judgments of ranked replies; invalid: {counts(judgments['invalid_reason'])}")
+
+
+if __name__ == "__main__":
+    run(eft_judge)

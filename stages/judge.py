@@ -1,0 +1,21 @@
+"""Judge: sample n judgments of each response of an iteration, and read their scores."""
+
+from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
+
+from metareward.generate import judged_responses, judgment_requests, judgments_table
+from metareward.tables import read_table, write_table
+
+
+def judge(name: str, prev: str) -> None:
+    params = load()
+    prompts = read_table(iteration(name) / "prompts.parquet", "prompts")
+    responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
+    judged = judged_responses(prompts, responses)
+    requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
+    judgments = judgments_table(judged, sample(params, MODELS / prev, requests, judged.height * params.judge.n))
+    judgments = write_table(judgments, iteration(name) / "judgments.parquet", "judgments")
+    say(f"{judgments.height} judgments of {judged.height} responses; invalid: {counts(judgments['invalid_reason'])}")
+
+
+if __name__ == "__main__":
+    run(judge)

@@ -1,0 +1,21 @@
+"""Give an iteration its own slice of the prompt pool."""
+
+from pathlib import Path
+
+from common import iteration, load, run, say
+from metareward.select import slice_prompts
+
+from metareward.inputs import read_prompts
+from metareward.tables import write_table
+
+
+def prompts(name: str) -> None:
+    params = load()
+    pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
+    chosen = slice_prompts(pool, params.prompts.per_iteration, params.position(name), params.seed)
+    write_table(chosen, iteration(name) / "prompts.parquet", "prompts")
+    say(f"{chosen.height} of {pool.height} prompts")
+
+
+if __name__ == "__main__":
+    run(prompts)

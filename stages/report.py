@@ -1,0 +1,56 @@
+"""Fold all tables into metrics.json and plots/*.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from common import TRAINING, evaluation, iteration, load, run, say, write_json
+
+from metareward.report import by_metric, iteration_metrics, result_rows, score_histogram
+from metareward.tables import read_table
+
+SCHEMAS = {
+    "unique_responses": "responses",
+    "actor_no_pairs": "no_pairs",
+    "judge_no_pairs": "no_pairs",
+    **{name: name for name in ("judgments", "actor_pairs", "battles", "elo", "judge_pairs")},
+}
+
+
+def report() -> None:
+    params = load()
+    values: dict[str, dict[str, Any]] = {checkpoint: {} for checkpoint in params.checkpoints}
+    histogram, results = [], []
+    for name in params.checkpoints:
+        if name in params.iterations:
+            files = {table: iteration(name) / f"{table}.parquet" for table in SCHEMAS}
+            tables = {table: read_table(path, SCHEMAS[table]) for table, path in files.items()}
+            tables["responses"] = tables.pop("unique_responses")
+            values[name] |= iteration_metrics(tables)
+            histogram += [{"iteration": name, **row} for row in score_histogram(tables["judgments"])]
+        if name != "seed":
+            training = json.loads((TRAINING / f"{name}.json").read_text())
+            values[name] |= {f"training.{metric}": value for metric, value in training.items()}
+        rows = read_table(evaluation(name) / "results.parquet", "results")
+        values[name] |= {
+            f"held_out.{metric}": value
+            for metric, value in rows.select("metric", "value").iter_rows()
+            if value is not None
+        }
+        results.append(rows)
+    write_json(by_metric(values), Path("metrics.json"))
+    table = pl.concat(results)
+    for plot, metrics in {
+        "win_rate": ["win_rate_against_seed"],
+        "judge_agreement": ["agreement_ties_half", "agreement_ties_left_out"],
+        "readable": ["readable_judgments", "readable_verdicts"],
+        "response_chars": ["response_chars"],
+    }.items():
+        write_json(result_rows(table, metrics), Path("plots") / f"{plot}.json")
+    write_json(histogram, Path("plots/scores.json"))
+    say(f"metrics of {len(values)} checkpoints in metrics.json, plots in plots/")
+
+
+if __name__ == "__main__":
+    run(report)

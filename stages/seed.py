@@ -1,0 +1,15 @@
+"""Fetch or copy the seed model into models/seed."""
+
+from common import MODELS, load, run, say
+
+from metareward.seed_model import save_seed_model
+
+
+def seed() -> None:
+    params = load()
+    save_seed_model(params.seed_model, MODELS / "seed")
+    say(f"{params.seed_model} is saved in {MODELS / 'seed'}")
+
+
+if __name__ == "__main__":
+    run(seed)

@@ -1,0 +1,170 @@
+"""Every mistake of a user's: one line that names the culprit, exit code 2, no traceback, no model loaded."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CHECK = """
+import sys
+from metareward.cli import main
+sys.argv = ["metareward", "check"]
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules, "a model library was loaded"
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of what `metareward check` reads."""
+    for folder in ("data/samples", "templates", "profiles"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for folder in (".git", ".dvc"):
+        (tmp_path / folder).mkdir()
+    return tmp_path
+
+
+def check(project):
+    return subprocess.run([sys.executable, "-c", CHECK], cwd=project, capture_output=True, text=True, check=False)
+
+
+def refused(project, *culprits):
+    result = check(project)
+    lines = result.stderr.splitlines()
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for culprit in culprits:
+        assert culprit in lines[0]
+
+
+def set_param(project, path, value):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    *sections, key = path.split(".")
+    place = params
+    for section in sections:
+        place = place[section]
+    place[key] = value
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def test_the_shipped_params_are_in_order(project):
+    result = check(project)
+    assert result.returncode == 0, result.stderr
+    assert "seed, sft, m1, m2, m3, m4" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "culprits"),
+    [
+        ("roh", 0.3, ["roh is not a known key", "'rho'"]),
+        ("judge.temprature", 0.3, ["judge.temprature", "'temperature'"]),
+        ("rho", 1.5, ["rho is 1.5", "[0, 1]"]),
+        ("rho", "scheduled", ["'scheduled'", "schedule"]),
+        ("iterations.m2.rho", -0.1, ["-0.1", "iterations.m2.rho"]),
+        ("judge.n", "three", ["'three'", "whole number", "judge.n"]),
+        ("judge.top_p", 0.0, ["top_p is 0.0", "> 0", "<= 1"]),
+        ("sft.learning_rate", "5e-6", ["'5e-6'", "5.0e-6"]),
+        ("dpo.gradient_checkpointing", 1, ["true or false"]),
+        ("engine.name", "vlm", ["'vlm'", "auto"]),
+        ("iterations.m3.prev", "m9", ["'m9'", "iterations.m3.prev"]),
+        ("iterations.m3.prev", "m1", ["m2 starts already", "iterations.m3.prev"]),
+        ("iterations", {}, ["iterations", "at least one"]),
+        ("evaluate.referee", "gpt", ["'gpt'", "sft", "evaluate.referee"]),
+        ("eft.kinds", ["judging"], ["judge", "eft.kinds"]),
+        ("prompts.per_iteration", 1000, ["need 4000", "prompts.per_iteration"]),
+        ("prompts.file", "none.jsonl", ["none.jsonl cannot be read", "prompts.file"]),
+        ("templates.judge", "none.txt", ["none.txt cannot be read", "templates.judge"]),
+    ],
+)
+def test_params(project, key, value, culprits):
+    set_param(project, key, value)
+    refused(project, *culprits)
+
+
+def test_params_missing_broken_or_empty(project):
+    (project / "params.yaml").write_text("seed: [1,\n")
+    refused(project, "params.yaml, line", "YAML")
+    (project / "params.yaml").write_text("")
+    refused(project, "params.yaml", "profiles/demo.yaml")
+    (project / "params.yaml").unlink()
+    refused(project, "params.yaml cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "culprits"),
+    [
+        ("prompts.jsonl", "{", ["prompts.jsonl, line 3 is not JSON"]),
+        ("prompts.jsonl", "[]", ["line 3 is no JSON object"]),
+        ("prompts.jsonl", '{"text": "Why?"}', ["line 3", "'prompt'"]),
+        ("prompts.jsonl", '{"prompt": " "}', ["line 3", "prompt is ' '"]),
+        ("eft.jsonl", '{"prompt": "a", "response": "b", "judgment": "Score: 1"}', ["line 3", "'score'"]),
+        (
+            "eft.jsonl",
+            '{"prompt": "a", "response": "b", "judgment": "Score: 1", "score": 7}',
+            ["score is 7", "[0, 5]", "eft.judge"],
+        ),
+        (
+            "eft.jsonl",
+            '{"prompt": "a", "response": "b", "judgment": "Score: 1", "score": 2}',
+            ["row 3", "reads as 1.0, not 2"],
+        ),
+        ("eval_judged.jsonl", '{"prompt": "a", "response": "b", "rank": "best"}', ["line 3", "'best'"]),
+    ],
+)
+def test_files(project, file, line, culprits):
+    path = project / "data/samples" / file
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, *lines[2:]]))
+    refused(project, *culprits)
+
+
+def test_file_without_rows_or_not_text(project):
+    path = project / "data/samples/prompts.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    refused(project, "not UTF-8")
+    path.write_text("\n\n")
+    refused(project, "has no rows")
+
+
+def test_template_without_the_response(project):
+    (project / "templates/judge.txt").write_text("{rubric} {prompt}")
+    refused(project, "judge.txt", "{response}", "templates.judge")
+
+
+def test_model_folder(project):
+    """The folder is found incomplete or torn before its weights are loaded."""
+    model = project / "my-model"
+    set_param(project, "seed_model", "my-model")
+    model.mkdir()
+    refused(project, "my-model has no config.json", "seed_model")
+    (model / "config.json").write_text("{")
+    refused(project, "config.json is damaged")
+    (model / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
+    refused(project, "BertModel", "not a causal language model")
+    (model / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+    refused(project, "no *.safetensors")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    whole = len(header).to_bytes(8, "little") + header + bytes(4)
+    (model / "model.safetensors").write_bytes(whole[:-1])
+    refused(project, "model.safetensors is damaged")
+    (model / "model.safetensors").write_bytes(whole)
+    refused(project, "no tokenizer_config.json")
+    (model / "tokenizer_config.json").write_text("{}")
+    refused(project, "no chat template")
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    assert check(project).returncode == 0
+    set_param(project, "seed_model", "./typo")
+    refused(project, "./typo", "no such folder")
+
+
+def test_outside_a_clone(tmp_path):
+    refused(tmp_path, "no git clone")
