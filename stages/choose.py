@@ -1,8 +1,8 @@
 """Choose the response of each prompt whose scores vary most; nothing where the judge is not trained."""
 
 from common import counts, iteration, load, run, say
-from metareward.select import choose_responses
 
+from metareward.select import choose_responses
 from metareward.tables import empty_table, read_table, write_table
 
 
@@ -13,7 +13,6 @@ def choose(name: str) -> None:
     if params.iterations[name].train_judge:
         choices = choose_responses(
             read_table(folder / "prompts.parquet", "prompts"),
-            read_table(folder / "unique_responses.parquet", "responses"),
             read_table(folder / "scores.parquet", "scores"),
             params.seed,
         )

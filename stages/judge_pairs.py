@@ -1,9 +1,9 @@
 """Pair judgments by Elo, with the length filter; nothing where the judge is not trained."""
 
 from common import counts, iteration, load, run, say, templates
-from metareward.select import select_judge_pairs
 
 from metareward.generate import judge_messages, judged_responses
+from metareward.select import select_judge_pairs
 from metareward.tables import empty_table, read_table, write_table
 
 
@@ -17,6 +17,7 @@ def judge_pairs(name: str) -> None:
         responses = read_table(folder / "unique_responses.parquet", "responses")
         chosen = judged_responses(prompts, responses).join(choices.select("response_id"), on="response_id")
         pairs, no_pairs = select_judge_pairs(
+            prompts,
             choices,
             read_table(folder / "judgments.parquet", "judgments"),
             read_table(folder / "elo.parquet", "elo"),

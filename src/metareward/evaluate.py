@@ -72,7 +72,7 @@ def comparisons_table(compared: pl.DataFrame, completions: pl.DataFrame) -> pl.D
     winner = pl.when(pl.col("winner").is_not_null()).then(
         pl.when(model_won).then(pl.lit("model")).otherwise(pl.lit("baseline"))
     )
-    return rows.with_columns(winner=winner).rename({"text": "comparison"}).select(TABLES["comparisons"].columns.keys())
+    return rows.with_columns(winner=winner).rename({"text": "comparison"}).select(list(TABLES["comparisons"].columns))
 
 
 def _comparison_id(prompt_id: str, model_first: bool) -> str:

@@ -41,7 +41,7 @@ def responses_table(completions: pl.DataFrame) -> pl.DataFrame:
         n_chars=pl.col("response").str.len_chars().cast(pl.Int64).fill_null(0),
         duplicate_of=pl.lit(None, pl.String),
     )
-    return rows.select(TABLES["responses"].columns.keys())
+    return rows.select(list(TABLES["responses"].columns))
 
 
 def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataF
         _ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
         n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
     )
-    return rows.select(TABLES["judgments"].columns.keys())
+    return rows.select(list(TABLES["judgments"].columns))
 
 
 def battle_requests(
@@ -114,7 +114,7 @@ def battles_table(pairs: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFram
     rows = pairs.with_columns(_ids("battle", "judgment_a", "judgment_b").alias("battle_id")).join(
         with_winners(completions), left_on="battle_id", right_on="request_id"
     )
-    return rows.rename({"text": "meta_judgment"}).select(TABLES["battles"].columns.keys())
+    return rows.rename({"text": "meta_judgment"}).select(list(TABLES["battles"].columns))
 
 
 def with_winners(completions: pl.DataFrame) -> pl.DataFrame:

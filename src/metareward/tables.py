@@ -197,7 +197,7 @@ def check_table(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     wrong = {c: f"{found[c]} instead of {t}" for c, t in declared.items() if found[c] != t}
     if wrong:
         raise ValueError(f"table {name}: wrong types {wrong}")
-    frame = frame.select(declared)
+    frame = frame.select(list(declared))
     nulls = [c for c in declared if c not in table.nullable and frame[c].null_count()]
     if nulls:
         raise ValueError(f"table {name}: null in {nulls}")

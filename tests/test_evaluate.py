@@ -1,0 +1,96 @@
+"""Evaluation by hand-computed cases."""
+
+import polars as pl
+import pytest
+from scipy.stats import spearmanr
+
+from metareward.evaluate import comparison_requests, comparisons_table, pairwise_agreement, rank_correlation, win_rate
+from metareward.params import Sampling
+from metareward.prompts import Templates
+from metareward.tables import empty_table
+
+REPLIES = pl.DataFrame(
+    {
+        "prompt_id": ["p", "p", "p", "q", "q"],
+        "reply_id": ["p1", "p2", "p3", "q1", "q2"],
+        "rank": [1, 2, 3, 1, 2],
+    }
+)
+
+
+def scores(**means):
+    return pl.DataFrame(
+        {"response_id": list(means), "mean": list(means.values())},
+        schema={"response_id": pl.String, "mean": pl.Float64},
+    )
+
+
+def test_agreement_counts_ties_half_or_not_at_all():
+    # p: 1>2 right, 1>3 right, 2=3 tie; q: 1<2 wrong. Of four pairs 2.5 agree; of three without ties 2.
+    found = pairwise_agreement(REPLIES, scores(p1=5.0, p2=3.0, p3=3.0, q1=1.0, q2=2.0))
+    assert found == (2.5 / 4, pytest.approx(2 / 3), 4)
+
+
+def test_agreement_leaves_out_unscored_replies():
+    assert pairwise_agreement(REPLIES, scores(p1=5.0, p2=None, p3=3.0, q1=1.0)) == (1.0, 1.0, 1)
+    assert pairwise_agreement(REPLIES, scores()) == (None, None, 0)
+
+
+def test_equal_human_ranks_are_no_pair():
+    equal = REPLIES.with_columns(rank=pl.lit(1))
+    assert pairwise_agreement(equal, scores(p1=5.0, p2=3.0, q1=1.0, q2=2.0)) == (None, None, 0)
+
+
+def test_correlation_is_one_when_the_order_is_the_human_one():
+    assert rank_correlation(REPLIES, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0)) == (pytest.approx(1.0), 2)
+
+
+def test_correlation_is_the_mean_over_prompts_of_scipys():
+    values = {"p1": 3.0, "p2": 5.0, "p3": 1.0, "q1": 2.0, "q2": 2.0}  # q has no order: left out
+    expected = spearmanr([-1, -2, -3], [3.0, 5.0, 1.0]).statistic
+    assert rank_correlation(REPLIES, scores(**values)) == (pytest.approx(expected), 1)
+
+
+def comparisons(*rows):
+    columns = ["prompt_id", "model_first", "winner"]
+    return pl.DataFrame(rows, schema=dict(zip(columns, (pl.String, pl.Boolean, pl.String), strict=True)), orient="row")
+
+
+def test_win_rate_averages_the_two_orders():
+    # p won in both orders: 1. q: whoever stands first wins: 0.5. r: one win, one unreadable: 0.75.
+    rows = comparisons(
+        ("p", True, "model"),
+        ("p", False, "model"),
+        ("q", True, "model"),
+        ("q", False, "baseline"),
+        ("r", True, "model"),
+        ("r", False, None),
+    )
+    rate, low, high = win_rate(rows, 1000, 0)
+    assert rate == pytest.approx(0.75)
+    assert 0.5 <= low < rate < high <= 1.0
+    assert win_rate(rows.reverse(), 1000, 0) == (rate, low, high)
+
+
+def test_win_rate_of_one_or_no_prompt_has_no_interval():
+    assert win_rate(comparisons(("p", True, "model"), ("p", False, "baseline")), 10, 0) == (0.5, None, None)
+    assert win_rate(empty_table("comparisons"), 10, 0) == (None, None, None)
+
+
+def test_comparisons_name_the_winner_whichever_order():
+    templates = Templates(rubric="", judge="", meta_judge="", compare="{prompt}|{response_a}|{response_b}")
+    compared = pl.DataFrame({"prompt_id": ["p"], "prompt": ["Why?"], "model": ["mine"], "baseline": ["theirs"]})
+    settings = Sampling(temperature=0.0, top_p=1.0, max_tokens=8)
+    requests = list(comparison_requests(compared, templates, settings, 0))
+    assert [request.messages[0]["content"] for request in requests] == ["Why?|mine|theirs", "Why?|theirs|mine"]
+    completions = pl.DataFrame(
+        {
+            "request_id": [request.id for request in requests],
+            "sample": [0, 0],
+            "text": ["Winner: Response A", "Winner: Response A"],
+            "n_tokens": [5, 5],
+            "finish_reason": ["stop", "stop"],
+        }
+    )
+    found = comparisons_table(compared, completions)
+    assert dict(found.select("model_first", "winner").iter_rows()) == {True: "model", False: "baseline"}

@@ -1,0 +1,85 @@
+"""From tables to requests, and from completions back to tables."""
+
+from pathlib import Path
+
+import polars as pl
+
+from metareward.generate import (
+    battle_requests,
+    battles_table,
+    judged_responses,
+    judgment_requests,
+    judgments_table,
+    response_requests,
+    responses_table,
+)
+from metareward.params import Samples, Sampling
+from metareward.prompts import load_templates
+from metareward.select import list_battles, mark_duplicates
+from metareward.tables import check_table
+
+TEMPLATES = load_templates(
+    {
+        name: str(Path(__file__).parents[1] / "templates" / f"{name}.txt")
+        for name in ("rubric", "judge", "meta_judge", "compare")
+    }
+)
+PROMPTS = pl.DataFrame({"prompt_id": ["p"], "prompt": ["Why?"], "source": ["test"]})
+SETTINGS = Samples(n=3, temperature=0.8, top_p=0.95, max_tokens=16)
+
+
+def completions(request_id, *texts, finish_reason="stop"):
+    return pl.DataFrame(
+        {
+            "request_id": [request_id] * len(texts),
+            "sample": range(len(texts)),
+            "text": texts,
+            "n_tokens": [3] * len(texts),
+            "finish_reason": [finish_reason] * len(texts),
+        },
+        schema_overrides={"text": pl.String, "sample": pl.Int64},
+    )
+
+
+def test_responses():
+    (request,) = response_requests(PROMPTS, SETTINGS, seed=7)
+    assert (request.id, request.n, request.messages) == ("p", 3, [{"role": "user", "content": "Why?"}])
+    table = check_table(responses_table(completions("p", "Because.", "Because.", None)), "responses")
+    assert table["n_chars"].to_list() == [8, 8, 0]
+    assert table["response_id"].n_unique() == 3  # equal texts of different samples are different rows
+
+
+def judged():
+    responses = mark_duplicates(responses_table(completions("p", "Because.", "Because.", None)))
+    return judged_responses(PROMPTS, responses)
+
+
+def test_only_written_responses_are_judged_and_duplicates_once():
+    assert judged()["response"].to_list() == ["Because."]
+
+
+def test_judgments():
+    (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, seed=7)
+    assert "Because." in request.messages[0]["content"]
+    good = completions(request.id, "Fine.\nScore: 3", "Fine.", None)
+    table = check_table(judgments_table(judged(), good), "judgments")
+    assert table["score"].to_list() == [3.0, None, None]
+    assert table["invalid_reason"].to_list() == [None, "no_score", "prompt_too_long"]
+    cut = judgments_table(judged(), completions(request.id, "Score: 3", finish_reason="length"))
+    assert cut.select("score", "invalid_reason").row(0) == (None, "length")
+
+
+def test_battles():
+    (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, seed=7)
+    judgments = judgments_table(judged(), completions(request.id, "x\nScore: 3", "y\nScore: 1", "no score"))
+    choices = judged().select("prompt_id", "response_id")
+    listed = list_battles(choices, judgments)
+    settings = Sampling(temperature=0.8, top_p=0.95, max_tokens=16)
+    requests = list(battle_requests(listed, PROMPTS, judged(), judgments, TEMPLATES, settings, seed=7))
+    assert len(requests) == 2  # two valid judgments, both orders
+    verdicts = pl.concat([completions(requests[0].id, "Winner: Judgment A"), completions(requests[1].id, "A tie.")])
+    battles = check_table(battles_table(listed, verdicts), "battles")
+    assert set(battles["winner"]) == {"a", None}
+    shown = dict(judgments.select("judgment_id", "judgment").iter_rows())
+    content = requests[0].messages[0]["content"]
+    assert content.index(shown[listed["judgment_a"][0]]) < content.index(shown[listed["judgment_b"][0]])

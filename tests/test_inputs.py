@@ -1,0 +1,89 @@
+"""Sample data and slices; what wrong files say is in test_bad_input.py."""
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from metareward.eft import select_eft
+from metareward.inputs import read_eft, read_prompts, read_replies, slice_prompts
+from metareward.params import parse_params
+from metareward.prompts import load_templates
+
+ROOT = Path(__file__).parents[1]
+PARAMS = parse_params(yaml.safe_load((ROOT / "profiles/demo.yaml").read_text()))
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_slices_are_disjoint_and_seeded():
+    pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
+    slices = [set(slice_prompts(pool, 24, position, 1)["prompt_id"]) for position in range(8)]
+    assert all(len(found) == 24 for found in slices)
+    assert not any(one & other for one, other in combinations(slices, 2))
+    assert slices[0] != set(slice_prompts(pool, 24, 0, 2)["prompt_id"])
+    assert slices[0] == set(slice_prompts(pool.reverse(), 24, 0, 1)["prompt_id"])
+
+
+def test_sample_data_is_what_its_readme_says():
+    pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
+    held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
+    judged = read_replies(Path("data/samples/eval_judged.jsonl"), "")
+    examples = read_eft(PARAMS.eft, load_templates(dict(PARAMS.templates)))
+    taught = read_replies(Path("data/samples/eft.jsonl"), "")
+    assert pool.height >= 160
+    assert pool["source"].n_unique() >= 8
+    assert held_out.height >= 40
+    assert judged.height >= 40
+    kinds = Counter(examples["kind"])
+    assert kinds["judge"] >= 120
+    assert min(kinds["meta_judge"], kinds["compare"]) >= 24
+    shares = examples.drop_nulls("score")["score"].value_counts(normalize=True)
+    assert set(shares["score"]) == {0, 1, 2, 3, 4, 5}
+    assert shares["proportion"].min() > 0.1
+    sets = [set(frame["prompt"]) for frame in (pool, held_out, judged, taught)]
+    assert not any(one & other for one, other in combinations(sets, 2))  # nothing held out was seen before
+
+
+def replies():
+    return pl.DataFrame(
+        {
+            "prompt_id": ["p", "p", "q", "q"],
+            "prompt": ["P?", "P?", "Q?", "Q?"],
+            "reply_id": ["p1", "p2", "q1", "q2"],
+            "reply": ["good", "bad", "good", "bad"],
+            "rank": [1, 2, 1, 2],
+        }
+    )
+
+
+def judged(*rows):
+    columns = {"response_id": pl.String, "sample": pl.Int64, "score": pl.Float64}
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    words = pl.format("{} {}", "response_id", "sample")
+    return frame.with_columns(judgment_id=words, judgment=words)
+
+
+def test_ranked_replies_give_examples_where_the_seed_agrees_with_people():
+    judgments = judged(
+        ("p1", 0, 4.0), ("p2", 0, 2.0),  # agrees
+        ("p1", 1, 2.0), ("p2", 1, 2.0),  # a tie is no agreement
+        ("q1", 0, 1.0), ("q2", 0, 3.0),  # contradicts
+        ("q1", 1, 5.0), ("q2", 1, None),  # unreadable
+    )  # fmt: skip
+    found = select_eft(replies(), judgments, load_templates(dict(PARAMS.templates)), seed=0)
+    assert sorted(found["target"]) == ["p1 0", "p2 0"]
+
+
+def test_the_most_frequent_score_is_down_sampled():
+    judgments = judged(
+        ("p1", 0, 5.0), ("p2", 0, 2.0), ("p1", 1, 5.0), ("p2", 1, 1.0), ("q1", 0, 5.0), ("q2", 0, 2.0)
+    )  # fmt: skip
+    found = select_eft(replies(), judgments, load_templates(dict(PARAMS.templates)), seed=0)
+    assert Counter(found["score"]) == {5.0: 2, 2.0: 2, 1.0: 1}

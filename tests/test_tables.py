@@ -1,0 +1,68 @@
+"""Tables: what is declared is what is read and written."""
+
+import os
+
+import polars as pl
+import pytest
+
+from metareward.errors import UserError
+from metareward.ids import content_id, content_seed
+from metareward.tables import TABLES, check_table, empty_table, read_table, write_table
+
+ROWS = pl.DataFrame({"prompt_id": ["b", "a"], "prompt": ["two", "one"], "source": ["x", "x"]})
+
+
+def test_rows_come_back_sorted_by_key(tmp_path):
+    write_table(ROWS, tmp_path / "prompts.parquet", "prompts")
+    assert read_table(tmp_path / "prompts.parquet", "prompts")["prompt_id"].to_list() == ["a", "b"]
+
+
+def test_equal_rows_give_equal_bytes(tmp_path):
+    write_table(ROWS, tmp_path / "one.parquet", "prompts")
+    write_table(ROWS.reverse().select("source", "prompt", "prompt_id"), tmp_path / "two.parquet", "prompts")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_empty_table_is_a_table(name, tmp_path):
+    write_table(empty_table(name), tmp_path / "empty.parquet", name)
+    assert read_table(tmp_path / "empty.parquet", name).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (ROWS.drop("source"), "columns missing \\['source'\\]"),
+        (ROWS.with_columns(extra=1), "columns unknown \\['extra'\\]"),
+        (ROWS.with_columns(prompt=1), "wrong types .*prompt"),
+        (ROWS.with_columns(prompt=pl.lit(None, pl.String)), "null in \\['prompt'\\]"),
+        (ROWS.with_columns(prompt_id=pl.lit("a")), "share the key"),
+    ],
+)
+def test_wrong_tables_are_named(frame, words):
+    with pytest.raises(ValueError, match=words):
+        check_table(frame, "prompts")
+
+
+def test_writing_does_not_go_through_a_link(tmp_path):
+    """DVC outputs are links into its cache: writing in place would change the cached version under its hash."""
+    cached = tmp_path / "cached.parquet"
+    write_table(ROWS, cached, "prompts")
+    before = cached.read_bytes()
+    os.link(cached, tmp_path / "prompts.parquet")
+    write_table(ROWS.head(1), tmp_path / "prompts.parquet", "prompts")
+    assert cached.read_bytes() == before
+    assert read_table(tmp_path / "prompts.parquet", "prompts").height == 1
+
+
+def test_a_torn_file_is_an_error_of_one_line(tmp_path):
+    (tmp_path / "prompts.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="not a readable prompts table"):
+        read_table(tmp_path / "prompts.parquet", "prompts")
+
+
+def test_ids_depend_on_parts_and_their_borders():
+    assert content_id("a", "b") == content_id("a", "b")
+    assert len({content_id("a", "b"), content_id("b", "a"), content_id("ab"), content_id("a", "b", "")}) == 4
+    assert content_id("prompt", "Why?") == "b9877dd388247a7e"  # fixed: ids are stored in tables
+    assert 0 <= content_seed("a") < 2**63
