@@ -1,0 +1,25 @@
+"""Checkpoints that tests share: a random tiny Llama, and the real seed model of the demo."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    from tiny import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """SmolLM2-135M-Instruct, fetched and converted as the pipeline's first stage does it."""
+    from metareward.seed_model import save_seed_model
+
+    folder = tmp_path_factory.mktemp("smollm2") / "seed"
+    save_seed_model("embedded", folder)
+    return folder
