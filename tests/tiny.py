@@ -1,8 +1,9 @@
-"""A random two-layer Llama with a tokenizer of its own: a real checkpoint folder that trains and samples in seconds.
+"""What the profile `tiny` needs: a random two-layer Llama, and examples short enough for it to learn.
 
-python tests/tiny.py FOLDER
+python tests/tiny.py tiny
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -50,5 +51,39 @@ def save_tiny_model(folder: Path, vocabulary: int = 512, seed: int = 0) -> Path:
     return folder
 
 
+def save_tiny_examples(folder: Path) -> None:
+    """Examples for eft.*: few words that end in a score or a winner, so that two layers can learn the form.
+
+    Score and winner are spread evenly and follow from nothing: what this model judges means nothing.
+    """
+    cases = range(60)
+    judge = [{"prompt": f"Say {i}.", "response": f"{i}", "rank": 1 + i % 2, "score": i % 6} for i in cases]
+    for row in judge:
+        row["judgment"] = f"Earned.\nScore: {row['score']}"
+    verdict = [{"prompt": f"Say {i}.", "winner": "ab"[i % 2]} for i in cases]
+    judgments = {"response": "1", "judgment_a": "Earned.\nScore: 1", "judgment_b": "Earned.\nScore: 2"}
+    meta_judge = [
+        row | judgments | {"meta_judgment": f"Better.\nWinner: Judgment {row['winner'].upper()}"} for row in verdict
+    ]
+    responses = {"response_a": "1", "response_b": "2"}
+    compare = [
+        row | responses | {"comparison": f"Better.\nWinner: Response {row['winner'].upper()}"} for row in verdict
+    ]
+    for name, rows in {"eft": judge, "meta_judge": meta_judge, "comparisons": compare}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, text in TEMPLATES.items():
+        (folder / f"{name}.txt").write_text(text)
+
+
+TEMPLATES = {
+    "rubric": "From 0 to 5.",
+    "judge": "{rubric}\n{prompt}\n{response}\nScore:",
+    "meta_judge": "{rubric}\n{prompt}\n{response}\n{judgment_a}\n{judgment_b}\nWinner: Judgment",
+    "compare": "{prompt}\n{response_a}\n{response_b}\nWinner: Response",
+}
+
+
 if __name__ == "__main__":
-    save_tiny_model(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    save_tiny_model(folder / "model")
+    save_tiny_examples(folder)

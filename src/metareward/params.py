@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from metareward.elo import MIN_RIDGE
 from metareward.errors import UserError
 
 Fraction = Annotated[StrictFloat, Field(ge=0, le=1)]
@@ -90,7 +91,7 @@ class Dpo(_Section):
 
 
 class Elo(_Section):
-    ridge: Positive
+    ridge: Annotated[StrictFloat, Field(ge=MIN_RIDGE)]
 
 
 class Evaluate(_Section):
