@@ -1,0 +1,82 @@
+"""A copy of the project to run the pipeline in, as a user with a fresh clone has it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+class Clone:
+    """A git clone of the working tree under a path with a space; commands run with this Python first on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "my clone"
+        listed = _git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                target = self.folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target)
+        _git(self.folder, "init", "--quiet", "--initial-branch=main")
+        _git(self.folder, "config", "user.name", "Tester")
+        _git(self.folder, "config", "user.email", "tester@example.org")
+        self.commit("the project")
+
+    def commit(self, message: str) -> None:
+        _git(self.folder, "add", "--all")
+        _git(self.folder, "commit", "--quiet", "--message", message)
+
+    def use_tiny_profile(self, **changes: object) -> None:
+        """The profile `tiny` and what it reads; changes: dotted keys, with __ for the dot."""
+        self.run(f"{sys.executable} tests/tiny.py tiny")
+        params = yaml.safe_load((self.folder / "profiles/tiny.yaml").read_text())
+        self.write_params(params, changes)
+
+    def write_params(self, params: dict[str, object], changes: dict[str, object]) -> None:
+        for key, value in changes.items():
+            *sections, last = key.split("__")
+            place = params
+            for section in sections:
+                place = place[section]
+            place[last] = value
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        self.commit("the params of the test")
+
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src"), "COLUMNS": "120"}
+
+    def run(self, command: str, returncode: int = 0) -> str:
+        """What a shell command prints, standard error included; its exit code is checked."""
+        result = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == returncode, f"{command} exited with {result.returncode}:\n{result.stdout}"
+        return result.stdout
+
+    def outputs(self) -> dict[str, str]:
+        """The content hash of every output of the pipeline, by path."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+
+def stages_run(output: str) -> set[str]:
+    """The stages that `dvc repro` or `dvc exp run` says it ran."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
