@@ -1,9 +1,9 @@
 """Pair responses by score, with length control."""
 
-from common import counts, iteration, load, run, say
 from metareward.select import select_actor_pairs
-
 from metareward.tables import read_table, write_table
+
+from common import counts, iteration, load, run, say
 
 
 def actor_pairs(name: str) -> None:

@@ -1,9 +1,9 @@
 """Choose the response of each prompt whose scores vary most; nothing where the judge is not trained."""
 
-from common import counts, iteration, load, run, say
-
 from metareward.select import choose_responses
 from metareward.tables import empty_table, read_table, write_table
+
+from common import counts, iteration, load, run, say
 
 
 def choose(name: str) -> None:

@@ -4,14 +4,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import typer
 
+from metareward.engines import Request, load_engine
 from metareward.errors import UserError
+from metareward.generate import COMPLETIONS
+from metareward.ids import content_seed
 from metareward.inputs import check_inputs
 from metareward.params import Params, load_params
 from metareward.prompts import Templates, load_templates
@@ -20,6 +23,8 @@ MODELS = Path("models")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
 STARTED = time.monotonic()
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_MININTERVAL", "20")  # a progress line now and then where it goes to a log
 
 
 def iteration(name: str) -> Path:
@@ -68,3 +73,21 @@ def write_json(values: Any, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
     os.replace(temporary, path)
+
+
+def work_directory() -> Path:
+    return Path(".work")
+
+
+def stage_seed(params: Params) -> int:
+    """The seed of this stage's draws: another one for each stage and iteration."""
+    return content_seed(params.seed, Path(sys.argv[0]).stem, *sys.argv[1:2])
+
+
+def sample(params: Params, model: Path, requests: Iterable[Request], total: int) -> pl.DataFrame:
+    settings = params.engine
+    rows = []
+    if total:
+        engine = load_engine(settings.name, model, settings.dtype, settings.max_context, settings.batch_tokens)
+        rows = [c for part in engine.generate(list(requests)) for c in part]
+    return pl.DataFrame([vars(c) for c in rows], schema=COMPLETIONS)

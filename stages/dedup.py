@@ -1,9 +1,9 @@
 """Mark identical responses of a prompt; they are not judged."""
 
-from common import iteration, run, say
 from metareward.select import mark_duplicates
-
 from metareward.tables import read_table, write_table
+
+from common import iteration, run, say
 
 
 def dedup(name: str) -> None:

@@ -1,10 +1,11 @@
 """Train an iteration's checkpoint by DPO on its actor and judge pairs."""
 
 import polars as pl
-from common import MODELS, TRAINING, iteration, load, run, say, work_directory, write_json
-from metareward.train import train_dpo
 
 from metareward.tables import read_table
+from metareward.train import train_dpo
+
+from common import MODELS, TRAINING, iteration, load, run, say, work_directory, write_json
 
 
 def dpo(name: str, prev: str) -> None:
@@ -19,7 +20,7 @@ def dpo(name: str, prev: str) -> None:
     work = work_directory() / f"dpo@{name}"
     metrics = train_dpo(MODELS / prev, pairs, MODELS / name, params.dpo, work, params.seed)
     write_json(metrics, TRAINING / f"{name}.json")
-    say(f"{metrics['trained']} of {pairs.height} pairs trained in {metrics['steps']} steps")
+    say(f"{metrics['rows_trained']} of {pairs.height} pairs trained in {metrics['steps']} steps")
 
 
 if __name__ == "__main__":

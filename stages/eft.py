@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import polars as pl
-from common import EFT, counts, load, run, say, templates
 
 from metareward.eft import select_eft
 from metareward.errors import UserError
 from metareward.inputs import read_eft, read_replies
 from metareward.tables import read_table, write_table
+
+from common import EFT, counts, load, run, say, templates
 
 
 def eft() -> None:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from common import EFT, MODELS, counts, load, run, sample, say, stage_seed, templates
-
 from metareward.generate import judgment_requests, judgments_table
 from metareward.inputs import read_replies
 from metareward.tables import empty_table, write_table
+
+from common import EFT, MODELS, counts, load, run, sample, say, stage_seed, templates
 
 
 def eft_judge() -> None:

@@ -1,9 +1,9 @@
 """Fit the meta-rewards: an Elo for each judgment that took part in battles."""
 
-from common import iteration, load, run, say
 from metareward.elo import fit_elo
-
 from metareward.tables import read_table, write_table
+
+from common import iteration, load, run, say
 
 
 def elo(name: str) -> None:

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from common import MODELS, evaluation, load, run, sample, say, stage_seed, templates
-from metareward.select import list_battles
-
 from metareward.evaluate import comparison_requests, comparisons_table, held_out_results
 from metareward.generate import (
     battle_requests,
@@ -15,7 +12,10 @@ from metareward.generate import (
     responses_table,
 )
 from metareward.inputs import read_prompts, read_replies
+from metareward.select import list_battles
 from metareward.tables import empty_table, read_table, write_table
+
+from common import MODELS, evaluation, load, run, sample, say, stage_seed, templates
 
 
 def evaluate(checkpoint: str) -> None:

@@ -1,9 +1,9 @@
 """Judge: sample n judgments of each response of an iteration, and read their scores."""
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
-
 from metareward.generate import judged_responses, judgment_requests, judgments_table
 from metareward.tables import read_table, write_table
+
+from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
 
 
 def judge(name: str, prev: str) -> None:

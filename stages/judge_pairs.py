@@ -1,10 +1,10 @@
 """Pair judgments by Elo, with the length filter; none where the judge is not trained."""
 
-from common import counts, iteration, load, run, say, templates
-
 from metareward.generate import judge_messages, judged_responses
 from metareward.select import select_judge_pairs
 from metareward.tables import read_table, write_table
+
+from common import counts, iteration, load, run, say, templates
 
 
 def judge_pairs(name: str) -> None:

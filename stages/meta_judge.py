@@ -1,10 +1,10 @@
 """Meta-judge: let each two judgments of a chosen response battle, in both orders."""
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
-from metareward.select import list_battles
-
 from metareward.generate import battle_requests, battles_table
+from metareward.select import list_battles
 from metareward.tables import read_table, write_table
+
+from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
 
 
 def meta_judge(name: str, prev: str) -> None:

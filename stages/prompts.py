@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from common import iteration, load, run, say
-from metareward.select import slice_prompts
-
-from metareward.inputs import read_prompts
+from metareward.inputs import read_prompts, slice_prompts
 from metareward.tables import write_table
+
+from common import iteration, load, run, say
 
 
 def prompts(name: str) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from common import TRAINING, evaluation, iteration, load, run, say, write_json
 
 from metareward.report import by_metric, iteration_metrics, result_rows, score_histogram
 from metareward.tables import read_table
+
+from common import TRAINING, evaluation, iteration, load, run, say, write_json
 
 SCHEMAS = {
     "unique_responses": "responses",

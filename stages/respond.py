@@ -1,9 +1,9 @@
 """Actor: sample n responses of each prompt of an iteration."""
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed
-
 from metareward.generate import response_requests, responses_table
 from metareward.tables import read_table, write_table
+
+from common import MODELS, counts, iteration, load, run, sample, say, stage_seed
 
 
 def respond(name: str, prev: str) -> None:

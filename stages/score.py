@@ -1,9 +1,9 @@
 """Mean and variance of the valid scores of each response."""
 
-from common import iteration, run, say
 from metareward.select import score_statistics
-
 from metareward.tables import read_table, write_table
+
+from common import iteration, run, say
 
 
 def score(name: str) -> None:

@@ -1,8 +1,8 @@
 """Fetch or copy the seed model into models/seed."""
 
-from common import MODELS, load, run, say
-
 from metareward.seed_model import save_seed_model
+
+from common import MODELS, load, run, say
 
 
 def seed() -> None:

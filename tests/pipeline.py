@@ -55,8 +55,7 @@ class Clone:
     def run(self, command: str, returncode: int = 0) -> str:
         """What a shell command prints, standard error included; its exit code is checked."""
         result = subprocess.run(
-            command,
-            shell=True,
+            ["bash", "-c", command],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,

@@ -1,11 +1,15 @@
 """The whole DAG on a tiny model: what runs, what reruns, and that the same commit gives the same bytes."""
 
 import json
+import re
+import sys
+from pathlib import Path
 
 import pytest
-from pipeline import Clone, stages_run
 
 from metareward.tables import read_table
+
+from pipeline import Clone, stages_run
 
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "evaluate-seed", "evaluate-sft", "evaluate@m1", "evaluate@m2", "report",
@@ -22,11 +26,11 @@ EVERY_STAGE = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A clone in which `dvc repro` has run the tiny profile; its output."""
+    """A clone in which `dvc repro` has run the tiny profile, what it printed, and the hashes of its outputs."""
     clone = Clone(tmp_path_factory.mktemp("pipeline"))
     clone.use_tiny_profile()
     output = clone.run("dvc repro")
-    return clone, output
+    return clone, output, clone.outputs()
 
 
 def table(clone, path, name):
@@ -34,12 +38,12 @@ def table(clone, path, name):
 
 
 def test_every_stage_runs_once(finished):
-    _, output = finished
+    _, output, _ = finished
     assert stages_run(output) == EVERY_STAGE
 
 
 def test_iterations_have_prompts_of_their_own(finished):
-    clone, _ = finished
+    clone, _, _ = finished
     first, second = (table(clone, f"{name}/prompts.parquet", "prompts")["prompt_id"] for name in ("m1", "m2"))
     assert len(first) == len(second) == 4
     assert not set(first) & set(second)
@@ -47,7 +51,7 @@ def test_iterations_have_prompts_of_their_own(finished):
 
 @pytest.mark.parametrize("name", ["m1", "m2"])
 def test_every_prompt_ends_in_a_pair_or_a_reason(finished, name):
-    clone, _ = finished
+    clone, _, _ = finished
     prompts = set(table(clone, f"{name}/prompts.parquet", "prompts")["prompt_id"])
     for role in ("actor", "judge"):
         pairs = table(clone, f"{name}/{role}_pairs.parquet", f"{role}_pairs")["prompt_id"].to_list()
@@ -56,19 +60,19 @@ def test_every_prompt_ends_in_a_pair_or_a_reason(finished, name):
 
 
 def test_pairs_of_both_kinds_are_made_and_trained(finished):
-    clone, _ = finished
+    clone, _, _ = finished
     actor = table(clone, "m1/actor_pairs.parquet", "actor_pairs")
     judge = table(clone, "m1/judge_pairs.parquet", "judge_pairs")
     assert actor.height > 0
     assert judge.height > 0
     metrics = json.loads((clone.folder / "metrics.json").read_text())
-    assert metrics["training"]["trained"]["m1"] == actor.height + judge.height
+    assert metrics["training"]["rows_trained"]["m1"] == actor.height + judge.height
     reasons = table(clone, "m2/judge_no_pairs.parquet", "no_pairs")["reason"]
     assert set(reasons) == {"judge_not_trained"}
 
 
 def test_metrics_name_every_checkpoint(finished):
-    clone, _ = finished
+    clone, _, _ = finished
     metrics = json.loads((clone.folder / "metrics.json").read_text())
     assert list(metrics["held_out"]["response_chars"]) == ["m1", "m2", "seed", "sft"]
     assert "seed" not in metrics["held_out"]["win_rate_against_seed"]
@@ -77,29 +81,41 @@ def test_metrics_name_every_checkpoint(finished):
 
 
 def test_second_run_does_nothing(finished):
-    clone, _ = finished
+    clone, _, _ = finished
     assert stages_run(clone.run("dvc repro")) == set()
 
 
-def test_ablation_reruns_from_pair_selection_on(finished):
-    clone, _ = finished
-    clone.commit("the tiny run")
-    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "report"}
-    later = {"respond@m2", "dedup@m2", "judge@m2", "score@m2", "choose@m2", "meta-judge@m2", "elo@m2", "judge-pairs@m2"}
-    # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
-    ran = stages_run(clone.run("dvc exp run --name no-length-control -S rho=0.0"))
-    assert {"actor-pairs@m1", "actor-pairs@m2"} <= ran <= after
-    assert stages_run(clone.run("dvc exp run --name all-scores -S iterations.m2.rho=1.0")) <= after | {"judge-pairs@m2"}
-    ran = stages_run(clone.run("dvc exp run --name first -S rho=schedule -S iterations.m1.rho=0.5"))
-    assert "actor-pairs@m1" in ran
-    assert not ran & {"respond@m1", "judge@m1", "meta-judge@m1", "sft", "seed"}
-    assert ran <= after | later | {"dpo@m1", "evaluate@m1", "judge-pairs@m1"}
-
-
 def test_same_commit_gives_the_same_bytes(finished, tmp_path):
-    clone, _ = finished
-    clone.run("dvc exp apply no-length-control; git checkout --quiet -- . && dvc checkout --quiet")
+    _, _, outputs = finished
     again = Clone(tmp_path)
     again.use_tiny_profile()
     again.run("dvc repro")
-    assert again.outputs() == clone.outputs()
+    assert again.outputs() == outputs
+
+
+def test_ablation_reruns_from_pair_selection_on(finished):
+    clone, _, _ = finished
+    clone.commit("the tiny run")
+    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "report"}
+    # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
+    ran = stages_run(clone.run("dvc exp run --name zero -S rho=0.0"))
+    assert {"actor-pairs@m1", "actor-pairs@m2"} <= ran <= after
+    ran = stages_run(clone.run("dvc exp run --name one -S rho=schedule -S iterations.m2.rho=1.0"))
+    assert "actor-pairs@m2" in ran
+    assert ran <= after | {"judge-pairs@m2"}
+
+
+def test_readme_commands_run(finished):
+    """Each command of the README, in its order, in the clone; `make test` is what runs this."""
+    clone, _, _ = finished
+    clone.run("git checkout --quiet -- . && dvc checkout --quiet")
+    (clone.folder / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
+    text = (clone.folder / "README.md").read_text()
+    blocks = [block.replace("make test\n", "") for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)]
+    assert len(blocks) >= 3
+    for block in blocks:
+        clone.run(f"set -e\n{block.replace('iterations.m3', 'iterations.m2')}")
+    for command in re.findall(r"`(dvc exp run [^`]+|metareward [^`]+)`", text):
+        if command.startswith("dvc exp run"):
+            command += " --dry"
+        clone.run(command)

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+SAMPLES = Path(__file__).parents[1] / "data/samples/prompts.jsonl"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -24,11 +25,10 @@ def save_tiny_model(folder: Path, vocabulary: int = 512, seed: int = 0) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    samples = Path(__file__).parents[1] / "data/samples/prompts.jsonl"
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(samples.read_text().splitlines(), trainer)
+    tokenizer.train_from_iterator(SAMPLES.read_text().splitlines(), trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
@@ -56,19 +56,19 @@ def save_tiny_examples(folder: Path) -> None:
 
     Score and winner are spread evenly and follow from nothing: what this model judges means nothing.
     """
-    cases = range(60)
-    judge = [{"prompt": f"Say {i}.", "response": f"{i}", "rank": 1 + i % 2, "score": i % 6} for i in cases]
-    for row in judge:
-        row["judgment"] = f"Earned.\nScore: {row['score']}"
-    verdict = [{"prompt": f"Say {i}.", "winner": "ab"[i % 2]} for i in cases]
-    judgments = {"response": "1", "judgment_a": "Earned.\nScore: 1", "judgment_b": "Earned.\nScore: 2"}
-    meta_judge = [
-        row | judgments | {"meta_judgment": f"Better.\nWinner: Judgment {row['winner'].upper()}"} for row in verdict
-    ]
-    responses = {"response_a": "1", "response_b": "2"}
-    compare = [
-        row | responses | {"comparison": f"Better.\nWinner: Response {row['winner'].upper()}"} for row in verdict
-    ]
+    prompts = [json.loads(line)["prompt"] for line in SAMPLES.read_text().splitlines()]
+    judge, meta_judge, compare = [], [], []
+    for i, prompt in enumerate(prompts):
+        other, score, winner = prompts[i - 1][:60], i % 6, "ab"[i % 2]
+        ranked = {"prompt": prompt, "response": other, "rank": 1 + i % 2, "score": score}
+        judge.append(ranked | {"judgment": f"Earned.\nScore: {score}"})
+        judge.append(ranked | {"response": other[::-1], "rank": 2 - i % 2, "judgment": f"Earned.\nScore: {score}"})
+        battle = {"judgment_a": f"Earned.\nScore: {score}", "judgment_b": f"Earned.\nScore: {5 - score}"}
+        verdict = f"Better.\nWinner: Judgment {winner.upper()}"
+        meta_judge.append({"prompt": prompt, "response": other, **battle, "meta_judgment": verdict, "winner": winner})
+        verdict = f"Better.\nWinner: Response {winner.upper()}"
+        responses = {"response_a": other, "response_b": other[::-1]}
+        compare.append({"prompt": prompt, **responses, "comparison": verdict, "winner": winner})
     for name, rows in {"eft": judge, "meta_judge": meta_judge, "comparisons": compare}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, text in TEMPLATES.items():
