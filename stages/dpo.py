@@ -5,22 +5,24 @@ import polars as pl
 from metareward.tables import read_table
 from metareward.train import train_dpo
 
-from common import MODELS, TRAINING, iteration, load, run, say, work_directory, write_json
+from common import MODELS, TRAINING, counts, iteration, load, run, say, work_directory, write_json
 
 
 def dpo(name: str, prev: str) -> None:
     params = load()
     columns = ["pair_id", "messages", "chosen", "rejected"]
-    pairs = pl.concat(
-        read_table(iteration(name) / f"{role}_pairs.parquet", f"{role}_pairs")
-        .select(columns)
-        .with_columns(role=pl.lit(role))
-        for role in ("actor", "judge")
-    )
+    pairs, hints = [], []
+    for role in ("actor", "judge"):
+        table = read_table(iteration(name) / f"{role}_pairs.parquet", f"{role}_pairs")
+        none = read_table(iteration(name) / f"{role}_no_pairs.parquet", "no_pairs")
+        pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
+        hints.append(f"prompts without {role} pair: {counts(none['reason'])}")
     work = work_directory() / f"dpo@{name}"
-    metrics = train_dpo(MODELS / prev, pairs, MODELS / name, params.dpo, work, params.seed)
+    metrics = train_dpo(
+        MODELS / prev, pl.concat(pairs), MODELS / name, params.dpo, work, params.seed, "; ".join(hints) + "."
+    )
     write_json(metrics, TRAINING / f"{name}.json")
-    say(f"{metrics['rows_trained']} of {pairs.height} pairs trained in {metrics['steps']} steps")
+    say(f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")
 
 
 if __name__ == "__main__":
