@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 import typer
+from tqdm import tqdm
 
-from metareward.engines import Request, load_engine
+from metareward.engines import Completion, Request, load_engine
 from metareward.errors import UserError
 from metareward.generate import COMPLETIONS
 from metareward.ids import content_seed
@@ -76,7 +77,10 @@ def write_json(values: Any, path: Path) -> None:
 
 
 def work_directory() -> Path:
-    return Path(".work")
+    """Where unfinished work is kept: `.work` at the main checkout's root, also from a DVC experiment's copy of it."""
+    here = Path.cwd()
+    experiment = next((parent for parent in [here, *here.parents] if parent.parts[-3:-1] == (".dvc", "tmp")), None)
+    return (experiment.parents[2] if experiment else here) / ".work"
 
 
 def stage_seed(params: Params) -> int:
@@ -85,9 +89,16 @@ def stage_seed(params: Params) -> int:
 
 
 def sample(params: Params, model: Path, requests: Iterable[Request], total: int) -> pl.DataFrame:
-    settings = params.engine
-    rows = []
+    """Completions of the requests by the model of a folder, with a progress bar; no model is loaded for none.
+
+    total: how many completions there will be.
+    """
+    rows: list[Completion] = []
     if total:
+        settings = params.engine
         engine = load_engine(settings.name, model, settings.dtype, settings.max_context, settings.batch_tokens)
-        rows = [c for part in engine.generate(list(requests)) for c in part]
-    return pl.DataFrame([vars(c) for c in rows], schema=COMPLETIONS)
+        with tqdm(total=total, unit="sample", desc=Path(sys.argv[0]).stem) as progress:
+            for completions in engine.generate(list(requests)):
+                rows += completions
+                progress.update(len(completions))
+    return pl.DataFrame([vars(row) for row in rows], schema=COMPLETIONS)

@@ -13,9 +13,7 @@ def eft_judge() -> None:
     params = load()
     judgments = empty_table("judgments")
     if params.eft.source == "ranked":
-        judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked").rename(
-            {"reply_id": "response_id", "reply": "response"}
-        )
+        judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
         requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
         judgments = judgments_table(judged, sample(params, MODELS / "seed", requests, judged.height * params.judge.n))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")

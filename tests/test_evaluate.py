@@ -12,7 +12,7 @@ from metareward.tables import empty_table
 REPLIES = pl.DataFrame(
     {
         "prompt_id": ["p", "p", "p", "q", "q"],
-        "reply_id": ["p1", "p2", "p3", "q1", "q2"],
+        "response_id": ["p1", "p2", "p3", "q1", "q2"],
         "rank": [1, 2, 3, 1, 2],
     }
 )

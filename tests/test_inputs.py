@@ -56,8 +56,8 @@ def replies():
         {
             "prompt_id": ["p", "p", "q", "q"],
             "prompt": ["P?", "P?", "Q?", "Q?"],
-            "reply_id": ["p1", "p2", "q1", "q2"],
-            "reply": ["good", "bad", "good", "bad"],
+            "response_id": ["p1", "p2", "q1", "q2"],
+            "response": ["good", "bad", "good", "bad"],
             "rank": [1, 2, 1, 2],
         }
     )

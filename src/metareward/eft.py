@@ -11,13 +11,13 @@ from metareward.tables import TABLES
 def select_eft(replies: pl.DataFrame, judgments: pl.DataFrame, templates: Templates, seed: int) -> pl.DataFrame:
     """The `eft` rows made of a model's judgments of ranked human replies.
 
-    replies: prompt_id, prompt, reply_id, reply, rank; judgments: the `judgments` table, response_id = reply_id.
+    replies: prompt_id, prompt, response_id, response, rank; judgments: the `judgments` table of them.
     Judgment sample k of all replies of a prompt is one opinion on their order: it is kept when every reply was
     scored and the scores fall strictly as the ranks rise. Then the most frequent score is down-sampled, by the
     seed, to the count of the second most frequent. Yuan et al. 2024, section 3.1; the paper says neither how a
     prompt with several judgments is matched nor how far the score is down-sampled.
     """
-    opinions = replies.join(judgments, left_on="reply_id", right_on="response_id")
+    opinions = replies.join(judgments, on="response_id")
     score = pl.col("score")
     by_rank = opinions.group_by("prompt_id", "sample", "rank").agg(
         worst=score.min(), best=score.max(), complete=score.is_not_null().all()
@@ -39,7 +39,7 @@ def select_eft(replies: pl.DataFrame, judgments: pl.DataFrame, templates: Templa
         rest = kept.filter(pl.col("score") != counts["score"][0])
         kept = pl.concat([rest, common.head(counts["count"][1])])
     rows = [
-        eft_example("judge", templates.judge_prompt(prompt, reply), judgment, score)
-        for prompt, reply, judgment, score in kept.select("prompt", "reply", "judgment", "score").iter_rows()
+        eft_example("judge", templates.judge_prompt(prompt, response), judgment, score)
+        for prompt, response, judgment, score in kept.select("prompt", "response", "judgment", "score").iter_rows()
     ]
     return pl.DataFrame(rows, schema=dict(TABLES["eft"].columns)).unique("example_id")

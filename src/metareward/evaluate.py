@@ -4,7 +4,7 @@ Nothing here is a public benchmark. The referee is a frozen checkpoint of the ru
 result that it gave.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -18,13 +18,13 @@ from metareward.prompts import Templates
 from metareward.tables import TABLES
 
 
-def pairwise_agreement(replies: pl.DataFrame, scores: pl.DataFrame) -> tuple[float | None, float | None, int]:
+def pairwise_agreement(judged: pl.DataFrame, scores: pl.DataFrame) -> tuple[float | None, float | None, int]:
     """How often the judge orders two replies of a prompt as people do: (ties as 0.5, ties left out, pairs).
 
-    replies: prompt_id, reply_id, rank (1 is the best); scores: response_id, mean. All pairs of replies of one
+    judged: prompt_id, response_id, rank (1 is the best); scores: response_id, mean. All pairs of replies of one
     prompt with different ranks and a score each; null where there is no pair (or none without a tie).
     """
-    scored = replies.join(scores, left_on="reply_id", right_on="response_id").drop_nulls("mean")
+    scored = judged.join(scores, on="response_id").drop_nulls("mean")
     scored = scored.select("prompt_id", "rank", "mean")
     pairs = scored.join(scored, on="prompt_id", suffix="_worse").filter(pl.col("rank") < pl.col("rank_worse"))
     outcome = (pl.col("mean") - pl.col("mean_worse")).sign() / 2 + 0.5
@@ -33,18 +33,24 @@ def pairwise_agreement(replies: pl.DataFrame, scores: pl.DataFrame) -> tuple[flo
     return _mean(outcomes), _mean(decided), outcomes.len()
 
 
-def rank_correlation(replies: pl.DataFrame, scores: pl.DataFrame) -> tuple[float | None, int]:
+def rank_correlation(judged: pl.DataFrame, scores: pl.DataFrame) -> tuple[float | None, int]:
     """Spearman correlation of judge scores with human ranks, mean over prompts (1 = same order), and their number.
 
     Prompts with fewer than two scored replies, or whose scores or ranks are all equal, have no correlation.
     """
-    scored = replies.join(scores, left_on="reply_id", right_on="response_id").drop_nulls("mean")
+    scored = judged.join(scores, on="response_id").drop_nulls("mean")
     varied = scored.group_by("prompt_id").agg(
         kept=(pl.col("mean").n_unique() > 1) & (pl.col("rank").n_unique() > 1),
         spearman=-pl.corr("rank", "mean", method="spearman"),
     )
     values = varied.filter("kept")["spearman"]
     return _mean(values), values.len()
+
+
+def pair_responses(prompts: pl.DataFrame, model: pl.DataFrame, baseline: pl.DataFrame) -> pl.DataFrame:
+    """prompt_id, prompt, model, baseline: the responses of two models to the same prompts; unwritten ones left out."""
+    texts = prompts.select("prompt_id", "prompt").join(model.select("prompt_id", model="response"), on="prompt_id")
+    return texts.join(baseline.select("prompt_id", baseline="response"), on="prompt_id").drop_nulls()
 
 
 def comparison_requests(
@@ -97,23 +103,19 @@ def win_rate(comparisons: pl.DataFrame, rounds: int, seed: int) -> tuple[float |
 
 
 def held_out_results(
-    checkpoint: str,
-    responses: pl.DataFrame,
-    replies: pl.DataFrame,
-    judgments: pl.DataFrame,
-    verdicts: pl.DataFrame,
-    comparisons: pl.DataFrame,
-    referee: str,
-    rounds: int,
-    seed: int,
+    checkpoint: str, tables: Mapping[str, pl.DataFrame], referee: str, rounds: int, seed: int
 ) -> pl.DataFrame:
     """The `results` rows of one checkpoint on the held-out sets.
 
-    verdicts: the checkpoint's own meta-judgments (`battles`); comparisons: the referee's, empty for the baseline.
+    tables: responses; judged (the replies that people ranked) and judgments (of them, by the checkpoint); verdicts
+    (the checkpoint's own meta-judgments, a `battles` table); comparisons (by the referee, empty for the baseline).
     """
+    responses, judgments, verdicts, comparisons = (
+        tables[name] for name in ("responses", "judgments", "verdicts", "comparisons")
+    )
     scores = judgments.group_by("response_id").agg(pl.col("score").mean().alias("mean"))
-    half, out, n_pairs = pairwise_agreement(replies, scores)
-    spearman, n_correlated = rank_correlation(replies, scores)
+    half, out, n_pairs = pairwise_agreement(tables["judged"], scores)
+    spearman, n_correlated = rank_correlation(tables["judged"], scores)
     rate, low, high = win_rate(comparisons, rounds, seed)
     decided = comparisons.drop_nulls("winner")
     first_won = decided.select(((pl.col("winner") == "model") == pl.col("model_first")).alias("first"))["first"]

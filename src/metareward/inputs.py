@@ -36,25 +36,27 @@ def slice_prompts(pool: pl.DataFrame, size: int, position: int, seed: int) -> pl
     return pool.sort(draw, "prompt_id").slice(position * size, size)
 
 
-def read_replies(path: Path, key: str) -> pl.DataFrame:
-    """Ranked human replies: prompt_id, prompt, reply_id, reply, rank (1 is the best).
+def read_replies(path: Path, key: str, n_prompts: int | None = None) -> pl.DataFrame:
+    """Ranked human replies: prompt_id, prompt, response_id, response, rank (1 is the best).
 
+    n_prompts: read only the replies to the first so many prompts (null: all).
     Raises UserError when no prompt has two replies of different rank: nothing could be compared.
     """
     rows = [
         {
             "prompt_id": content_id("prompt", row["prompt"]),
             "prompt": row["prompt"],
-            "reply_id": content_id("reply", row["prompt"], row["response"]),
-            "reply": row["response"],
+            "response_id": content_id("reply", row["prompt"], row["response"]),
+            "response": row["response"],
             "rank": row["rank"],
         }
         for row in _rows(path, key, {"prompt": str, "response": str, "rank": int})
     ]
-    frame = pl.DataFrame(rows).unique("reply_id", keep="first", maintain_order=True)
+    frame = pl.DataFrame(rows).unique("response_id", keep="first", maintain_order=True)
     if frame.group_by("prompt_id").agg(pl.col("rank").n_unique())["rank"].max() == 1:
         raise UserError(f"{path} has no prompt with two replies of different rank. ({key})")
-    return frame
+    kept = frame["prompt_id"].unique(maintain_order=True).slice(0, n_prompts)
+    return frame.filter(pl.col("prompt_id").is_in(kept.implode()))
 
 
 def read_eft(eft: Eft, templates: Templates) -> pl.DataFrame:

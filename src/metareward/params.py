@@ -97,7 +97,8 @@ class Elo(_Section):
 class Evaluate(_Section):
     prompts: Text
     judged: Text  # JSON Lines: prompt, response, rank; rank 1 is the best
-    n_prompts: Count | None  # null: all of the file
+    n_prompts: Count | None  # of prompts; null: all of the file
+    n_judged_prompts: Count | None  # of judged, with all their replies; null: all of the file
     n_judgments: Count
     max_tokens: Count  # of a response
     temperature: NotNegative

@@ -1,0 +1,235 @@
+"""The local engine: transformers, made for many samples of prompts that begin alike.
+
+A batch is as many requests as fit the token budget, in the order given. Its prompts are computed once each, what they
+have in common once for all (engines/tree.py), and a row leaves the batch when it ends. Every row draws from a stream of
+its own, so a text depends on the rows beside it through the rounding of floating point alone; and since batches are
+planned over all requests, done or not, a resumed run repeats even that.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: threads only warn about forks
+
+import torch
+import transformers.utils
+from torch import Tensor
+
+# sklearn serves assisted decoding alone and costs 1.5 s at import, in every stage
+transformers.utils.is_sklearn_available = lambda: False
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from metareward.encode import encode_chat
+from metareward.engines import Completion, Request
+from metareward.engines.sampling import sample_tokens, uniform_streams
+from metareward.engines.tree import Tree, common_prefix, compaction, supports, use_tree
+from metareward.errors import UserError
+
+
+@dataclass
+class Prompt:
+    """A request with its prompt's token ids; room: how many tokens may follow them."""
+
+    request: Request
+    tokens: list[int]
+    room: int
+
+
+class TransformersEngine:
+    """A Generator with the model of a folder loaded on the device."""
+
+    def __init__(
+        self,
+        model_path: Path,
+        dtype: str = "auto",
+        batch_tokens: int = 24576,
+        max_context: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        """dtype: auto, float32 or bfloat16. batch_tokens: key-value slots of a batch; it bounds memory.
+
+        max_context: tokens of prompt and completion together; null: all that the model has. device: auto is CUDA where
+        there is one. Raises UserError when max_context is more than the model's.
+        """
+        transformers.utils.logging.disable_progress_bar()
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.dtype = choose_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
+        self.tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+        self.model = AutoModelForCausalLM.from_pretrained(
+            model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
+        )
+        self.model.to(self.device).eval()
+        self.batch_tokens = batch_tokens
+        self.max_context = _max_context(self.model.config, max_context)
+        self.ends = _end_tokens(self.model, self.tokenizer)
+        self.shares_prefixes = supports(self.model)
+        if self.shares_prefixes:
+            use_tree(self.model)
+
+    @torch.inference_mode()
+    def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        """Completions of one batch after the other, in the order of the requests. See engines.Generator."""
+        for batch in self.plan(requests):
+            missing = [prompt for prompt in batch if prompt.request.id not in done]
+            if not missing:
+                continue
+            fitting = [prompt for prompt in batch if prompt.room > 0]
+            written = iter(self._write(fitting) if any(prompt.room > 0 for prompt in missing) else [])
+            completions = []
+            for prompt in batch:
+                samples = [
+                    next(written) if prompt.room > 0 else Completion(prompt.request.id, sample, None, 0, "too_long")
+                    for sample in range(prompt.request.n)
+                ]
+                if prompt.request.id not in done:
+                    completions += samples
+            yield completions
+
+    def plan(self, requests: Iterable[Request]) -> Iterator[list[Prompt]]:
+        """Requests in batches of batch_tokens key-value slots, in the order given.
+
+        A prompt counts with what it does not share with the one before it, a row with the tokens it may write. A
+        request that is larger than the budget is a batch of its own.
+        """
+        batch: list[Prompt] = []
+        slots = 0
+        for request in requests:
+            tokens = encode_chat(self.tokenizer, request.messages)
+            room = max(0, min(request.sampling.max_tokens, self.max_context - len(tokens)))
+            rows = request.n * room
+            shared = common_prefix(batch[-1].tokens, tokens) if batch else 0
+            if batch and slots + len(tokens) - shared + rows > self.batch_tokens:
+                yield batch
+                batch, slots, shared = [], 0, 0
+            slots += len(tokens) - shared + rows
+            batch.append(Prompt(request, tokens, room))
+        if batch:
+            yield batch
+
+    def _write(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """All samples of a batch of prompts that have room."""
+        copies = [prompt.request.n for prompt in prompts]
+        rows = [prompt for prompt, n in zip(prompts, copies, strict=True) for _ in range(n)]
+        samples = [sample for n in copies for sample in range(n)]
+        keys = [(row.request.seed, row.request.id, sample) for row, sample in zip(rows, samples, strict=True)]
+        room = np.array([row.room for row in rows])
+        uniform = uniform_streams(keys, int(room.max())).to(self.device)
+        temperature = torch.tensor([row.request.sampling.temperature for row in rows], device=self.device)
+        top_p = torch.tensor([row.request.sampling.top_p for row in rows], dtype=torch.float64, device=self.device)
+        written = np.zeros((len(rows), int(room.max())), dtype=np.int64)
+        lengths = np.zeros(len(rows), dtype=np.int64)
+        ended = np.zeros(len(rows), dtype=bool)
+
+        make = Tree if self.shares_prefixes else PaddedRows
+        running = make(self.model, [prompt.tokens for prompt in prompts], copies, int(room.max()))
+        logits = running.prefill()
+        places = np.arange(len(rows))  # of the running rows among all
+        step = 0
+        while True:
+            at = torch.from_numpy(places).to(self.device)
+            tokens = sample_tokens(logits, temperature[at], top_p[at], uniform[at, step])
+            step += 1
+            drawn = tokens.cpu().numpy()
+            written[places, step - 1] = drawn
+            lengths[places] = step
+            ended[places] = np.isin(drawn, self.ends)
+            going = np.flatnonzero(~ended[places] & (room[places] > step))
+            if len(going) == 0:
+                break
+            if len(going) < len(places):
+                order = compaction(going)
+                places, tokens = places[order], tokens[torch.from_numpy(order).to(self.device)]
+                running.keep(order)
+            logits = running.step(tokens)
+        return [
+            self._completion(prompt.request.id, sample, written[row, : lengths[row]], bool(ended[row]))
+            for row, (prompt, sample) in enumerate(zip(rows, samples, strict=True))
+        ]
+
+    def _completion(self, request_id: str, sample: int, tokens: np.ndarray, ended: bool) -> Completion:
+        text = self.tokenizer.decode(
+            tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return Completion(request_id, sample, text, len(tokens), "stop" if ended else "length")
+
+
+class PaddedRows:
+    """The running rows of a batch for any other architecture: left-padded, with a cache of transformers' own.
+
+    The same interface as `Tree`: one prefill of a prompt, whose cache is then repeated for its samples.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], copies: Sequence[int], room: int) -> None:
+        self.model = model
+        longest = max(len(prompt) for prompt in prompts)
+        padding = [longest - len(prompt) for prompt in prompts]
+        self.tokens = torch.tensor([[0] * n + list(p) for n, p in zip(padding, prompts, strict=True)]).to(model.device)
+        self.mask = (torch.arange(longest) >= torch.tensor(padding)[:, None]).long().to(model.device)
+        self.copies = torch.tensor(copies, device=model.device)
+        self.cache: Any = None
+
+    def prefill(self) -> Tensor:
+        logits = self._forward(self.tokens)
+        rows = torch.repeat_interleave(torch.arange(len(self.tokens), device=self.model.device), self.copies)
+        self.cache.reorder_cache(rows)
+        self.mask = self.mask[rows]
+        return logits[rows]
+
+    def step(self, tokens: Tensor) -> Tensor:
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+        return self._forward(tokens[:, None])
+
+    def keep(self, order: np.ndarray) -> None:
+        rows = torch.from_numpy(order).to(self.model.device)
+        self.cache.reorder_cache(rows)
+        self.mask = self.mask[rows]
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=self.mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.cache = output.past_key_values
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """The faster of bfloat16 and float32.
+
+    On a CPU bfloat16 needs AMX: with AVX512-bf16 alone its products ran at half the speed of float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
+
+
+def _max_context(config: Any, wanted: int | None) -> int:
+    limit = getattr(config, "max_position_embeddings", None)
+    if wanted and limit and wanted > limit:
+        raise UserError(
+            f"max_context is {wanted}, but the model was made for {limit} tokens. (params.yaml: engine.max_context)"
+        )
+    if not (wanted or limit):
+        raise UserError("the model's config names no context length; set max_context. (params.yaml: engine.max_context)")
+    return int(wanted or limit)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends a turn, of the generation config and of the tokenizer."""
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    found = {end for end in [*ends, tokenizer.eos_token_id] if end is not None}
+    if not found:
+        raise UserError("the model names no end-of-turn token (eos_token_id), so no response would ever end.")
+    return sorted(found)
