@@ -1,9 +1,9 @@
 """Pair responses by score, with length control."""
 
 from metareward.select import select_actor_pairs
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import counts, iteration, load, run, say
+from common import iteration, load, run, say
 
 
 def actor_pairs(name: str) -> None:
@@ -18,7 +18,7 @@ def actor_pairs(name: str) -> None:
     )
     pairs = write_table(pairs, folder / "actor_pairs.parquet", "actor_pairs")
     no_pairs = write_table(no_pairs, folder / "actor_no_pairs.parquet", "no_pairs")
-    say(f"{pairs.height} actor pairs at rho {params.effective_rho(name)}; without: {counts(no_pairs['reason'])}")
+    say(f"{pairs.height} actor pairs at rho {params.effective_rho(name)}; without: {tally(no_pairs['reason'])}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Choose the response of each prompt whose scores vary most; nothing where the judge is not trained."""
 
 from metareward.select import choose_responses
-from metareward.tables import empty_table, read_table, write_table
+from metareward.tables import empty_table, read_table, tally, write_table
 
-from common import counts, iteration, load, run, say
+from common import iteration, load, run, say
 
 
 def choose(name: str) -> None:
@@ -17,7 +17,7 @@ def choose(name: str) -> None:
             params.seed,
         )
     choices = write_table(choices, folder / "choices.parquet", "choices")
-    say(f"{choices['response_id'].drop_nulls().len()} responses chosen; prompts without: {counts(choices['reason'])}")
+    say(f"{choices['response_id'].drop_nulls().len()} responses chosen; prompts without: {tally(choices['reason'])}")
 
 
 if __name__ == "__main__":

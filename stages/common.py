@@ -1,22 +1,20 @@
 """What every stage script shares: where things lie, how a stage begins and ends, how it samples from a model."""
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import typer
-from tqdm import tqdm
 
-from metareward.engines import Completion, Request, load_engine
+from metareward import generate
+from metareward.engines import Request
 from metareward.errors import UserError
-from metareward.generate import COMPLETIONS
 from metareward.ids import content_seed
 from metareward.inputs import check_inputs
+from metareward.journal import work_directory
 from metareward.params import Params, load_params
 from metareward.prompts import Templates, load_templates
 
@@ -55,6 +53,7 @@ def load() -> Params:
 
 
 def templates(params: Params) -> Templates:
+    """The texts that judge, meta-judge and referee are given."""
     return load_templates(dict(params.templates))
 
 
@@ -63,42 +62,12 @@ def say(text: str) -> None:
     print(f"{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:2])}: {text} ({time.monotonic() - STARTED:.1f} s)".strip())
 
 
-def counts(reasons: pl.Series) -> str:
-    """Reasons with their counts, the most frequent first: "12 equal_scores, 3 chosen_too_long"."""
-    found = reasons.drop_nulls().value_counts().sort("count", reasons.name, descending=[True, False])
-    return ", ".join(f"{count} {reason}" for reason, count in found.iter_rows()) or "none"
-
-
-def write_json(values: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, path)
-
-
-def work_directory() -> Path:
-    """Where unfinished work is kept: `.work` at the main checkout's root, also from a DVC experiment's copy of it."""
-    here = Path.cwd()
-    experiment = next((parent for parent in [here, *here.parents] if parent.parts[-3:-1] == (".dvc", "tmp")), None)
-    return (experiment.parents[2] if experiment else here) / ".work"
-
-
 def stage_seed(params: Params) -> int:
     """The seed of this stage's draws: another one for each stage and iteration."""
     return content_seed(params.seed, Path(sys.argv[0]).stem, *sys.argv[1:2])
 
 
-def sample(params: Params, model: Path, requests: Iterable[Request], total: int) -> pl.DataFrame:
-    """Completions of the requests by the model of a folder, with a progress bar; no model is loaded for none.
-
-    total: how many completions there will be.
-    """
-    rows: list[Completion] = []
-    if total:
-        settings = params.engine
-        engine = load_engine(settings.name, model, settings.dtype, settings.max_context, settings.batch_tokens)
-        with tqdm(total=total, unit="sample", desc=Path(sys.argv[0]).stem) as progress:
-            for completions in engine.generate(list(requests)):
-                rows += completions
-                progress.update(len(completions))
-    return pl.DataFrame([vars(row) for row in rows], schema=COMPLETIONS)
+def sample(params: Params, model: Path, requests: Iterable[Request]) -> pl.DataFrame:
+    """Completions of the requests by a checkpoint, journaled under .work/ by stage and iteration."""
+    label = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
+    return generate.sample(params.engine, model, requests, work_directory(Path.cwd()) / label, label)

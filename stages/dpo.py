@@ -1,11 +1,14 @@
 """Train an iteration's checkpoint by DPO on its actor and judge pairs."""
 
+from pathlib import Path
+
 import polars as pl
 
-from metareward.tables import read_table
+from metareward.journal import work_directory
+from metareward.tables import read_table, tally, write_json
 from metareward.train import train_dpo
 
-from common import MODELS, TRAINING, counts, iteration, load, run, say, work_directory, write_json
+from common import MODELS, TRAINING, iteration, load, run, say
 
 
 def dpo(name: str, prev: str) -> None:
@@ -16,8 +19,8 @@ def dpo(name: str, prev: str) -> None:
         table = read_table(iteration(name) / f"{role}_pairs.parquet", f"{role}_pairs")
         none = read_table(iteration(name) / f"{role}_no_pairs.parquet", "no_pairs")
         pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
-        hints.append(f"prompts without {role} pair: {counts(none['reason'])}")
-    work = work_directory() / f"dpo@{name}"
+        hints.append(f"prompts without {role} pair: {tally(none['reason'])}")
+    work = work_directory(Path.cwd()) / f"dpo@{name}"
     metrics = train_dpo(
         MODELS / prev, pl.concat(pairs), MODELS / name, params.dpo, work, params.seed, "; ".join(hints) + "."
     )

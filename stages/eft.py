@@ -7,9 +7,9 @@ import polars as pl
 from metareward.eft import select_eft
 from metareward.errors import UserError
 from metareward.inputs import read_eft, read_replies
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import EFT, counts, load, run, say, templates
+from common import EFT, load, run, say, templates
 
 
 def eft() -> None:
@@ -22,12 +22,12 @@ def eft() -> None:
         if agreeing.is_empty():
             raise UserError(
                 f"none of {judgments.height} judgments agrees with the human ranking (invalid: "
-                f"{counts(judgments['invalid_reason'])}). Hint: a small seed needs ready-made examples. "
+                f"{tally(judgments['invalid_reason'])}). Hint: a small seed needs ready-made examples. "
                 "(params.yaml: eft.source)"
             )
         examples = pl.concat([examples, agreeing])
     examples = write_table(examples, EFT / "eft.parquet", "eft")
-    say(f"{examples.height} examples: {counts(examples['kind'])}")
+    say(f"{examples.height} examples: {tally(examples['kind'])}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from metareward.generate import judgment_requests, judgments_table
 from metareward.inputs import read_replies
-from metareward.tables import empty_table, write_table
+from metareward.tables import empty_table, tally, write_table
 
-from common import EFT, MODELS, counts, load, run, sample, say, stage_seed, templates
+from common import EFT, MODELS, load, run, sample, say, stage_seed, templates
 
 
 def eft_judge() -> None:
@@ -15,9 +15,9 @@ def eft_judge() -> None:
     if params.eft.source == "ranked":
         judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
         requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
-        judgments = judgments_table(judged, sample(params, MODELS / "seed", requests, judged.height * params.judge.n))
+        judgments = judgments_table(judged, sample(params, MODELS / "seed", requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
-    say(f"{judgments.height} judgments of ranked replies; invalid: {counts(judgments['invalid_reason'])}")
+    say(f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Judge: sample n judgments of each response of an iteration, and read their scores."""
 
 from metareward.generate import judged_responses, judgment_requests, judgments_table
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
+from common import MODELS, iteration, load, run, sample, say, stage_seed, templates
 
 
 def judge(name: str, prev: str) -> None:
@@ -12,9 +12,9 @@ def judge(name: str, prev: str) -> None:
     responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
     judged = judged_responses(prompts, responses)
     requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
-    judgments = judgments_table(judged, sample(params, MODELS / prev, requests, judged.height * params.judge.n))
+    judgments = judgments_table(judged, sample(params, MODELS / prev, requests))
     judgments = write_table(judgments, iteration(name) / "judgments.parquet", "judgments")
-    say(f"{judgments.height} judgments of {judged.height} responses; invalid: {counts(judgments['invalid_reason'])}")
+    say(f"{judgments.height} judgments of {judged.height} responses; invalid: {tally(judgments['invalid_reason'])}")
 
 
 if __name__ == "__main__":

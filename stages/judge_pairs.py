@@ -2,9 +2,9 @@
 
 from metareward.generate import judge_messages, judged_responses
 from metareward.select import select_judge_pairs
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import counts, iteration, load, run, say, templates
+from common import iteration, load, run, say, templates
 
 
 def judge_pairs(name: str) -> None:
@@ -24,7 +24,7 @@ def judge_pairs(name: str) -> None:
     )
     pairs = write_table(pairs, folder / "judge_pairs.parquet", "judge_pairs")
     no_pairs = write_table(no_pairs, folder / "judge_no_pairs.parquet", "no_pairs")
-    say(f"{pairs.height} judge pairs; prompts without: {counts(no_pairs['reason'])}")
+    say(f"{pairs.height} judge pairs; prompts without: {tally(no_pairs['reason'])}")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from metareward.generate import battle_requests, battles_table
 from metareward.select import list_battles
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed, templates
+from common import MODELS, iteration, load, run, sample, say, stage_seed, templates
 
 
 def meta_judge(name: str, prev: str) -> None:
@@ -17,9 +17,9 @@ def meta_judge(name: str, prev: str) -> None:
     requests = battle_requests(
         listed, prompts, responses, judgments, templates(params), params.meta_judge, stage_seed(params)
     )
-    battles = battles_table(listed, sample(params, MODELS / prev, requests, listed.height))
+    battles = battles_table(listed, sample(params, MODELS / prev, requests))
     battles = write_table(battles, folder / "battles.parquet", "battles")
-    say(f"{battles.height} battles; invalid: {counts(battles['invalid_reason'])}")
+    say(f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")
 
 
 if __name__ == "__main__":

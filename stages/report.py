@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from metareward.report import by_metric, iteration_metrics, result_rows, score_histogram
-from metareward.tables import read_table
+from metareward.tables import read_table, write_json
 
-from common import TRAINING, evaluation, iteration, load, run, say, write_json
+from common import TRAINING, evaluation, iteration, load, run, say
 
 SCHEMAS = {
     "unique_responses": "responses",

@@ -1,18 +1,18 @@
 """Actor: sample n responses of each prompt of an iteration."""
 
 from metareward.generate import response_requests, responses_table
-from metareward.tables import read_table, write_table
+from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, counts, iteration, load, run, sample, say, stage_seed
+from common import MODELS, iteration, load, run, sample, say, stage_seed
 
 
 def respond(name: str, prev: str) -> None:
     params = load()
     prompts = read_table(iteration(name) / "prompts.parquet", "prompts")
     requests = response_requests(prompts, params.respond, stage_seed(params))
-    responses = responses_table(sample(params, MODELS / prev, requests, prompts.height * params.respond.n))
+    responses = responses_table(sample(params, MODELS / prev, requests))
     responses = write_table(responses, iteration(name) / "responses.parquet", "responses")
-    say(f"{responses.height} responses of {prompts.height} prompts; finished by: {counts(responses['finish_reason'])}")
+    say(f"{responses.height} responses of {prompts.height} prompts; finished by: {tally(responses['finish_reason'])}")
 
 
 if __name__ == "__main__":

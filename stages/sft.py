@@ -1,15 +1,20 @@
 """Fine-tune the seed on the judge examples: the checkpoint sft."""
 
-from metareward.tables import read_table
+from pathlib import Path
+
+from metareward.journal import work_directory
+from metareward.tables import read_table, write_json
 from metareward.train import train_sft
 
-from common import EFT, MODELS, TRAINING, load, run, say, work_directory, write_json
+from common import EFT, MODELS, TRAINING, load, run, say
 
 
 def sft() -> None:
     params = load()
     examples = read_table(EFT / "eft.parquet", "eft")
-    metrics = train_sft(MODELS / "seed", examples, MODELS / "sft", params.sft, work_directory() / "sft", params.seed)
+    metrics = train_sft(
+        MODELS / "seed", examples, MODELS / "sft", params.sft, work_directory(Path.cwd()) / "sft", params.seed
+    )
     write_json(metrics, TRAINING / "sft.json")
     say(f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")
 

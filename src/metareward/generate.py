@@ -4,23 +4,56 @@ Requests come in the order in which neighbours share the longest prefix: all sam
 the judgments of one prompt's responses next to each other, battles sorted by response and Judgment A.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
+from tqdm import tqdm
 
 from metareward import params
-from metareward.engines import Request, Sampling
+from metareward.engines import Completion, Request, Sampling, load_engine
 from metareward.ids import content_id
+from metareward.journal import COMPLETIONS, Journal, fingerprint, folder_digest, run
 from metareward.prompts import Templates, parse_score, parse_winner
 from metareward.tables import MESSAGES, TABLES
 
-COMPLETIONS: dict[str, type[pl.DataType]] = {
-    "request_id": pl.String,
-    "sample": pl.Int64,
-    "text": pl.String,
-    "n_tokens": pl.Int64,
-    "finish_reason": pl.String,
-}
+
+def sample(engine: params.Engine, model: Path, requests: Iterable[Request], work: Path, label: str) -> pl.DataFrame:
+    """Completions of the requests by the model of a folder (journal.COMPLETIONS), with a progress bar.
+
+    work: the folder of the stage's journals; a run that was stopped goes on from there. The model is loaded only where
+    something is left to generate.
+    """
+    listed = list(requests)
+    if not listed:
+        return pl.DataFrame(schema=COMPLETIONS)
+    digest = fingerprint(
+        requests=[content_id(r.id, r.messages, r.n, r.sampling, r.seed) for r in listed],
+        engine=engine.model_dump(),
+        model=folder_digest(model),
+        code=folder_digest(Path(__file__).parent / "engines", "*.py"),
+    )
+    with tqdm(desc=label, unit=" samples", total=sum(request.n for request in listed)) as bar:
+
+        def show(completions: int, total: int, tokens: int) -> None:
+            bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
+            bar.update(completions - bar.n)
+
+        return run(_Loaded(engine, model), listed, Journal(work, digest), show)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A Generator whose model is loaded when it is first asked for something."""
+
+    engine: params.Engine
+    model: Path
+
+    def generate(self, requests: Sequence[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        engine = self.engine
+        generator = load_engine(engine.name, self.model, engine.dtype, engine.max_context, engine.batch_tokens)
+        yield from generator.generate(requests, done)
 
 
 def user_message(text: str) -> list[dict[str, str]]:

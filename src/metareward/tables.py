@@ -4,10 +4,12 @@ A table is a Parquet file whose columns, types and missing values are declared h
 and write. Missing is null, never -1 or "". Rows are sorted by the ids, so equal content gives equal bytes.
 """
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -225,8 +227,23 @@ def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:
     cached version. Returns the rows as written.
     """
     frame = check_table(frame, name)
+    _write(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=True))
+    return frame
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write metrics or plot data as JSON with sorted keys, renamed into place like a table."""
+    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    frame.write_parquet(temporary, compression="zstd", statistics=True)
+    write(temporary)
     os.replace(temporary, path)
-    return frame
+
+
+def tally(column: pl.Series) -> str:
+    """The values of a column with their counts, the most frequent first: "12 equal_scores, 3 chosen_too_long"."""
+    found = column.drop_nulls().value_counts().sort("count", column.name, descending=[True, False])
+    return ", ".join(f"{count} {value}" for value, count in found.iter_rows()) or "none"
