@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from metareward.report import by_metric, iteration_metrics, result_rows, score_histogram
+from metareward.report import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
 from metareward.tables import read_table, write_json
 
 from common import TRAINING, evaluation, iteration, load, run, say
@@ -43,7 +43,7 @@ def report() -> None:
     write_json(by_metric(values), Path("metrics.json"))
     table = pl.concat(results)
     for plot, metrics in {
-        "win_rate": ["win_rate_against_seed"],
+        "win_rate": ["win_rate"],
         "judge_agreement": ["agreement_ties_half", "agreement_ties_left_out"],
         "readable": ["readable_judgments", "readable_verdicts"],
         "response_chars": ["response_chars"],

@@ -18,7 +18,7 @@ def test_profiles_are_listed_and_copied(tmp_path, monkeypatch, capsys):
     assert "small: a test" in capsys.readouterr().out
     cli.profile("small")
     assert (tmp_path / "params.yaml").read_text() == "# small: a test\nseed: 1\n"
-    with pytest.raises(UserError, match="large is not a profile. Known: small"):
+    with pytest.raises(UserError, match=r"large is not a profile\. Known: small"):
         cli.profile("large")
 
 
@@ -27,7 +27,7 @@ def test_show_prints_a_row_for_each_checkpoint(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="dvc repro makes it"):
         cli.show()
     metrics = {
-        "held_out": {"response_chars": {"seed": 200.0, "m1": 150.0}, "win_rate_against_seed": {"m1": 0.625}},
+        "held_out": {"response_chars": {"seed": 200.0, "m1": 150.0}, "win_rate_by_sft": {"m1": 0.625}},
         "actor_pairs": {"pairs": {"m1": 7}},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))

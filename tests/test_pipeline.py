@@ -75,7 +75,7 @@ def test_metrics_name_every_checkpoint(finished):
     clone, _, _ = finished
     metrics = json.loads((clone.folder / "metrics.json").read_text())
     assert list(metrics["held_out"]["response_chars"]) == ["m1", "m2", "seed", "sft"]
-    assert "seed" not in metrics["held_out"]["win_rate_against_seed"]
+    assert "seed" not in metrics["held_out"]["win_rate_by_sft"]
     shown = clone.run("metareward show")
     assert [line for line in shown.splitlines() if "m2" in line]
 

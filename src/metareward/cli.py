@@ -13,7 +13,6 @@ from metareward.errors import UserError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 PROFILES = Path("profiles")
 COLUMNS = {
-    "win_rate_against_seed": "win rate vs seed",
     "agreement_ties_half": "agreement",
     "spearman": "Spearman",
     "readable_judgments": "readable judgments",
@@ -62,12 +61,14 @@ def show() -> None:
     except OSError:
         raise UserError("metrics.json is not there yet. Hint: dvc repro makes it.") from None
     held_out = metrics["held_out"]
+    win_rates = {name: f"{name.replace('_', ' ')} vs seed" for name in held_out if name.startswith("win_rate_by_")}
+    columns = win_rates | COLUMNS
     table = Table(title="Held-out evaluation")
-    for heading in ("checkpoint", "actor pairs", "judge pairs", *COLUMNS.values()):
+    for heading in ("checkpoint", "actor pairs", "judge pairs", *columns.values()):
         table.add_column(heading, justify="left" if heading == "checkpoint" else "right")
     for checkpoint in held_out["response_chars"]:
         pairs = [metrics.get(f"{role}_pairs", {}).get("pairs", {}).get(checkpoint) for role in ("actor", "judge")]
-        values = [held_out.get(metric, {}).get(checkpoint) for metric in COLUMNS]
+        values = [held_out.get(metric, {}).get(checkpoint) for metric in columns]
         cells = ["-" if value is None else f"{value:.3f}" for value in values[:-1]]
         cells.append("-" if values[-1] is None else f"{values[-1]:.0f}")
         table.add_row(checkpoint, *("-" if pair is None else str(pair) for pair in pairs), *cells)

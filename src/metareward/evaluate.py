@@ -130,9 +130,9 @@ def held_out_results(
         ("spearman", spearman, *no_interval, n_correlated, None),
         ("score_mean", _mean(judgments["score"]), *no_interval, judgments["score"].count(), None),
         ("response_chars", _mean(seen["n_chars"]), *no_interval, seen.height, None),
-        ("win_rate_against_seed", rate, low, high, n_prompts, referee),
-        ("referee_readable", _mean(comparisons["winner"].is_not_null()), *no_interval, comparisons.height, referee),
-        ("referee_first_position", _mean(first_won), *no_interval, first_won.len(), referee),
+        ("win_rate", rate, low, high, n_prompts, referee),
+        ("comparisons_readable", _mean(comparisons["winner"].is_not_null()), *no_interval, comparisons.height, referee),
+        ("comparisons_first_position", _mean(first_won), *no_interval, first_won.len(), referee),
     ]
     names = ["metric", "value", "ci_low", "ci_high", "n", "referee"]
     types = TABLES["results"].columns

@@ -49,6 +49,12 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if value not in (None, {})}
 
 
+def held_out_metrics(results: pl.DataFrame) -> dict[str, Any]:
+    """The values of a `results` table by metric; one that a referee gave carries the referee's name."""
+    rows = results.drop_nulls("value").select("metric", "value", "referee").iter_rows()
+    return {f"held_out.{metric}" + (f"_by_{referee}" if referee else ""): value for metric, value, referee in rows}
+
+
 def by_metric(values: Mapping[str, Mapping[str, Any]]) -> Metrics:
     """{checkpoint: {"group.metric": value}} turned into {group: {metric: {checkpoint: value}}}, numbers rounded.
 
