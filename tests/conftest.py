@@ -4,8 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+# a busy machine is slow, which is no fault of the code
+settings.register_profile("metareward", deadline=None)
+settings.load_profile("metareward")
 
 
 @pytest.fixture(scope="session")

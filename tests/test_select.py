@@ -8,7 +8,7 @@ import naive_selection as naive
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metareward.elo import fit_elo
@@ -396,15 +396,20 @@ def test_every_reason_of_the_list_is_one_that_occurs():
 POINTS = [0, 1, 2, 3, 4, 5, 4.5, 4.75, 4.9, 0.1, 0.3, 3.3, None]
 
 
+# Every function works prompt by prompt, so that an example of many prompts is as many cases at the cost of one.
+few_examples = settings(max_examples=20)
+
+
 @st.composite
 def iterations(draw: st.DrawFn) -> Iteration:
-    """Up to 4 prompts of up to 6 responses of up to 4 judgments; duplicates, invalid and identical ones among them."""
+    """Up to 16 prompts of up to 6 responses of up to 4 judgments; duplicates, invalid and identical ones among them."""
+    n_prompts = draw(st.integers(0, 16))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     prompts: dict[str, list[tuple[str | None, list[Judgment]]]] = {}
-    for prompt_id in "pqrs"[: draw(st.integers(0, 4))]:
-        points = generator.choice(np.array(POINTS, dtype=object), draw(st.integers(1, 6)))
+    for prompt_id in "abcdefghijklmnop"[:n_prompts]:
+        points = generator.choice(np.array(POINTS, dtype=object), generator.integers(1, 7))
         written: list[tuple[str | None, list[Judgment]]] = []
-        for _ in range(draw(st.integers(0, 6))):
+        for _ in range(generator.integers(0, 7)):
             response = text(int(generator.integers(0, 6)), "xyz"[generator.integers(3)])
             scores = generator.choice(points, generator.integers(0, 5)).tolist()
             texts = [f"{score} " + text(int(generator.integers(0, 3))) for score in scores]
@@ -435,6 +440,7 @@ def judged(tables: Iteration, seed: int, limit: int | None) -> tuple[pl.DataFram
     return choices, listed, rated, *pairs
 
 
+@few_examples
 @given(iterations())
 def test_statistics_as_by_plain_loops(tables):
     assert dict(tables.responses.select("response_id", "duplicate_of").iter_rows()) == naive.duplicates(
@@ -451,12 +457,14 @@ def test_statistics_as_by_plain_loops(tables):
         assert found[response_id]["variance"] == (None if row["mean"] is None else float(row["variance"]))
 
 
+@few_examples
 @given(iterations(), RHOS, LIMITS)
 def test_actor_pairs_as_by_plain_loops(tables, rho, cap):
     expected = naive.actor_pairs(tables.prompts, tables.responses, tables.judgments, rho, cap)
     assert actor(tables, float(rho), cap) == expected
 
 
+@few_examples
 @given(iterations(), st.integers(0, 5), LIMITS)
 def test_judge_pairs_as_by_plain_loops(tables, seed, limit):
     choices, listed, rated, *pairs = judged(tables, seed, limit)
@@ -469,6 +477,7 @@ def test_judge_pairs_as_by_plain_loops(tables, seed, limit):
     assert outcome(*pairs) == naive.judge_pairs(tables.prompts, choices, tables.judgments, rated, limit)
 
 
+@few_examples
 @given(iterations(), RHOS, LIMITS)
 def test_every_prompt_has_a_pair_or_a_reason_and_pairs_prefer_the_better(tables, rho, limit):
     pairs, no_pairs = select_actor_pairs(tables.prompts, tables.responses, tables.scores, float(rho), limit)
@@ -480,6 +489,7 @@ def test_every_prompt_has_a_pair_or_a_reason_and_pairs_prefer_the_better(tables,
     assert (judge_pairs["chosen_elo"] > judge_pairs["rejected_elo"] + 1e-6).all()
 
 
+@few_examples
 @given(iterations())
 def test_without_length_control_the_extreme_scores_are_paired(tables):
     pairs, _ = select_actor_pairs(tables.prompts, tables.responses, tables.scores, 0.0, None)
@@ -489,6 +499,7 @@ def test_without_length_control_the_extreme_scores_are_paired(tables):
     assert rows["rejected_score"].equals(rows["worst"].alias("rejected_score"))
 
 
+@few_examples
 @given(iterations(), RHOS, RHOS)
 def test_growing_rho_shortens_the_chosen_and_lengthens_the_rejected(tables, one, other):
     low, high = (
@@ -500,6 +511,7 @@ def test_growing_rho_shortens_the_chosen_and_lengthens_the_rejected(tables, one,
     assert (both["rejected_chars_high"] >= both["rejected_chars"]).all()
 
 
+@few_examples
 @given(iterations(), RHOS, LIMITS, st.integers(0, 1000))
 def test_the_order_of_rows_changes_nothing(tables, rho, limit, seed):
     shuffled = Iteration(*(frame.sample(fraction=1, shuffle=True, seed=seed) for frame in tables))
@@ -514,6 +526,7 @@ def test_the_order_of_rows_changes_nothing(tables, rho, limit, seed):
         assert again.equals(frame)
 
 
+@few_examples
 @given(iterations(), st.integers(0, 5))
 def test_relabelled_judgments_are_paired_alike(tables, seed):
     """Other ids for the judgments: the same choices, and with the same verdicts the same texts in the same pairs."""
@@ -533,7 +546,8 @@ def test_relabelled_judgments_are_paired_alike(tables, seed):
 # Tables larger than memory
 
 
-@given(iterations(), st.integers(1, 5))
+@few_examples
+@given(iterations(), st.integers(1, 20))
 def test_parts_give_the_rows_of_the_whole(tmp_path_factory, tables, n_prompts):
     folder = tmp_path_factory.mktemp("parts")
     for name, frame in tables._asdict().items():
