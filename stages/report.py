@@ -34,11 +34,7 @@ def report() -> None:
             training = json.loads((TRAINING / f"{name}.json").read_text())
             values[name] |= {f"training.{metric}": value for metric, value in training.items()}
         rows = read_table(evaluation(name) / "results.parquet", "results")
-        values[name] |= {
-            f"held_out.{metric}": value
-            for metric, value in rows.select("metric", "value").iter_rows()
-            if value is not None
-        }
+        values[name] |= held_out_metrics(rows)
         results.append(rows)
     write_json(by_metric(values), Path("metrics.json"))
     table = pl.concat(results)
