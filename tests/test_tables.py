@@ -7,7 +7,7 @@ import pytest
 
 from metareward.errors import UserError
 from metareward.ids import content_id, content_seed
-from metareward.tables import TABLES, check_table, empty_table, read_table, write_table
+from metareward.tables import TABLES, check_table, empty_table, read_table, scan_table, write_table
 
 ROWS = pl.DataFrame({"prompt_id": ["b", "a"], "prompt": ["two", "one"], "source": ["x", "x"]})
 
@@ -55,10 +55,23 @@ def test_writing_does_not_go_through_a_link(tmp_path):
     assert read_table(tmp_path / "prompts.parquet", "prompts").height == 1
 
 
-def test_a_torn_file_is_an_error_of_one_line(tmp_path):
+@pytest.mark.parametrize("read", [read_table, scan_table])
+def test_a_torn_file_is_an_error_of_one_line(tmp_path, read):
     (tmp_path / "prompts.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="not a readable prompts table"):
-        read_table(tmp_path / "prompts.parquet", "prompts")
+        read(tmp_path / "prompts.parquet", "prompts")
+
+
+def test_a_scanned_table_is_the_table(tmp_path):
+    written = write_table(ROWS, tmp_path / "prompts.parquet", "prompts")
+    assert scan_table(tmp_path / "prompts.parquet", "prompts").collect().equals(written)
+
+
+@pytest.mark.parametrize("read", [read_table, scan_table])
+def test_a_table_of_another_schema_is_refused(tmp_path, read):
+    ROWS.with_columns(prompt=1).write_parquet(tmp_path / "prompts.parquet")
+    with pytest.raises(ValueError, match="wrong types .*prompt"):
+        read(tmp_path / "prompts.parquet", "prompts")
 
 
 def test_ids_depend_on_parts_and_their_borders():

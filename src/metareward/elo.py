@@ -33,7 +33,7 @@ def position_weights(winners: pl.Series) -> tuple[float, float]:
     return (wins_second / decided, wins_first / decided) if decided else (0.5, 0.5)
 
 
-def fit_elo(battles: pl.DataFrame, ridge: float) -> pl.DataFrame:
+def fit_elo(battles: pl.DataFrame | pl.LazyFrame, ridge: float) -> pl.DataFrame:
     """The `elo` table: one row per judgment that took part in a battle of the iteration.
 
     battles: the `battles` table of a whole iteration, over which the position weights are taken.
@@ -50,6 +50,7 @@ def fit_elo(battles: pl.DataFrame, ridge: float) -> pl.DataFrame:
             "The default is 0.01. (params.yaml: elo.ridge)"
         )
     response = ["prompt_id", "response_id"]
+    battles = battles.lazy().select(*response, "judgment_a", "judgment_b", "winner").collect()  # not the texts
     sides = [battles.select(*response, "winner", judgment_id=f"judgment_{side}", side=pl.lit(side)) for side in "ab"]
     won = pl.col("winner") == pl.col("side")
     judgments = (

@@ -30,7 +30,8 @@ def encode_target(tokenizer: Any, text: str) -> list[int]:
     They are the ids a generation of this text would have. Raises UserError when the template closes an assistant's
     turn with no special token, since a model then can't learn to stop.
     """
-    parts = _template_parts(tokenizer, [{"role": "user", "content": "."}, {"role": "assistant", "content": text}], False)
+    chat = [{"role": "user", "content": "."}, {"role": "assistant", "content": text}]
+    parts = _template_parts(tokenizer, chat, add_generation_prompt=False)
     start = max(place for place, part in enumerate(parts) if part[1])
     end = next((place for place in range(start, len(parts)) if isinstance(parts[place][0], int)), None)
     if end is None:
@@ -57,7 +58,8 @@ def _template_parts(
         raise UserError(f"the chat template leaves out the {messages[hidden]['role']}'s message (number {hidden}).")
     parts: list[tuple[str | int, bool]] = []
     for place in range(0, len(pieces), 4):
-        for text in re.split(f"({alternatives})", pieces[place]) if special else [pieces[place]]:
+        texts: list[str] = re.split(f"({alternatives})", pieces[place]) if special else [pieces[place]]
+        for text in texts:
             if text:
                 parts.append((special.get(text, text), False))
         if place + 2 < len(pieces):

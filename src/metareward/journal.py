@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import polars as pl
@@ -94,7 +93,7 @@ class Journal:
         except Timeout:
             name = holder.read_text() if holder.is_file() else "another process"
             raise UserError(
-                f"{self.folder} is being written by {name}. Wait until it ends, or end it: this stage then goes on from "
+                f"{self.folder} is being written by {name}. Wait until it ends, or end it: this stage goes on from "
                 "where it was."
             ) from None
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -106,7 +105,7 @@ class Journal:
             self._take(path)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def append(self, completions: Sequence[Completion]) -> None:
@@ -210,9 +209,7 @@ def list_journals(work: Path) -> list[Entry]:
         completions = sum(_rows(path) for path in parts)
         writer = (folder / "holder").read_text() if _is_locked(folder) and (folder / "holder").is_file() else None
         size = sum(file.st_size for file in files)
-        entries.append(
-            Entry(folder.parent.name, folder.name, len(parts), completions, size, age, writer, folder)
-        )
+        entries.append(Entry(folder.parent.name, folder.name, len(parts), completions, size, age, writer, folder))
     return sorted(entries, key=lambda entry: entry.age)
 
 

@@ -133,8 +133,8 @@ def select_actor_pairs(
     pairs = (
         outcome.lazy()
         .filter(pl.col("reason").is_null())
-        .join(_texts(responses, "response", "chosen"), on="chosen_id", how="left")
-        .join(_texts(responses, "response", "rejected"), on="rejected_id", how="left")
+        .join(_texts(responses, "chosen"), on="chosen_id", how="left")
+        .join(_texts(responses, "rejected"), on="rejected_id", how="left")
         .with_columns(messages=pl.concat_list(message), pair_id=_content_ids("pair", "chosen_id", "rejected_id"))
     )
     return _table(pairs, "actor_pairs"), _no_pairs(outcome, "actor")
@@ -199,16 +199,17 @@ def select_judge_pairs(
     lower sample. METHOD §4.6-4.7; Wu et al. 2024, section 2.2.
     """
     rating, highest, lowest = pl.col("elo"), pl.col("elo").max(), pl.col("elo").min()
-    rows = elo.lazy().join(judgments.lazy().select("judgment_id", "sample", "n_chars"), on="judgment_id", how="left")
+    judged = judgments.lazy().select("judgment_id", "sample", "n_chars", "judgment")
+    rows = elo.lazy().join(judged, on="judgment_id", how="left").collect().lazy()  # one pass over the judgments
     chosen = _first(
         rows.filter(highest.over("prompt_id") - rating <= TIE),
         {"n_chars": False, "sample": False},
-        {"judgment_id": "chosen_id", "n_chars": "chosen_chars", "elo": "chosen_elo"},
+        {"judgment_id": "chosen_id", "judgment": "chosen", "n_chars": "chosen_chars", "elo": "chosen_elo"},
     )
     rejected = _first(
         rows.filter(rating - lowest.over("prompt_id") <= TIE),
         {"n_chars": True, "sample": False},
-        {"judgment_id": "rejected_id", "n_chars": "rejected_chars", "elo": "rejected_elo"},
+        {"judgment_id": "rejected_id", "judgment": "rejected", "n_chars": "rejected_chars", "elo": "rejected_elo"},
     )
     wins = (pl.col("wins_first") + pl.col("wins_second")).sum()
     summary = rows.group_by("prompt_id").agg(n_decided=wins, range=highest - lowest)
@@ -233,8 +234,6 @@ def select_judge_pairs(
         .join(summary, on="prompt_id", how="left")
         .join(chosen, on="prompt_id", how="left")
         .join(rejected, on="prompt_id", how="left")
-        .join(_texts(judgments, "judgment", "chosen"), on="chosen_id", how="left")
-        .join(_texts(judgments, "judgment", "rejected"), on="rejected_id", how="left")
         .with_columns(reason=reason, margin=pl.col("chosen_elo") - pl.col("rejected_elo"))
         .collect()
     )
@@ -270,9 +269,9 @@ def _first(rows: pl.LazyFrame, order: Mapping[str, bool], names: Mapping[str, st
     )
 
 
-def _texts(rows: Frame, text: str, role: str) -> pl.LazyFrame:
-    """The texts of responses or judgments, to join to the id of the chosen or rejected one."""
-    return rows.lazy().select(pl.col(f"{text}_id").alias(f"{role}_id"), pl.col(text).alias(role))
+def _texts(responses: Frame, role: str) -> pl.LazyFrame:
+    """The texts of responses, to join to the id of the chosen or rejected one."""
+    return responses.lazy().select(pl.col("response_id").alias(f"{role}_id"), pl.col("response").alias(role))
 
 
 def _longer_than(n_chars: pl.Expr, limit: int | None) -> pl.Expr:

@@ -214,10 +214,27 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(
-            f"{path} is not a readable {name} table ({type(error).__name__}). Hint: dvc repro makes it."
-        ) from error
+        raise _unreadable(path, name, error) from error
     return check_table(frame, name)
+
+
+def scan_table(path: Path, name: str) -> pl.LazyFrame:
+    """The rows of a Parquet file, of which only those columns and row groups are read that a query needs.
+
+    Names and types of columns are checked; rows are trusted as `write_table` checked them. Raises UserError when
+    the file is not such a table.
+    """
+    try:
+        frame = pl.scan_parquet(path)
+        found = frame.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, name, error) from error
+    check_table(pl.DataFrame(schema=found), name)
+    return frame
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> UserError:
+    return UserError(f"{path} is not a readable {name} table ({type(error).__name__}). Hint: dvc repro makes it.")
 
 
 def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:

@@ -215,14 +215,14 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 
 
 def _max_context(config: Any, wanted: int | None) -> int:
-    limit = getattr(config, "max_position_embeddings", None)
+    limit: int | None = getattr(config, "max_position_embeddings", None)
     if wanted and limit and wanted > limit:
         raise UserError(
             f"max_context is {wanted}, but the model was made for {limit} tokens. (params.yaml: engine.max_context)"
         )
-    if not (wanted or limit):
-        raise UserError("the model's config names no context length; set max_context. (params.yaml: engine.max_context)")
-    return int(wanted or limit)
+    if not (found := wanted or limit):
+        raise UserError("the model's config names no context length; set one. (params.yaml: engine.max_context)")
+    return found
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:

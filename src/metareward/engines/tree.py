@@ -47,7 +47,7 @@ def grow_tree(prompts: Sequence[Sequence[int]]) -> tuple[list[Segment], list[int
     """The segments of some prompts, parents first, and for each prompt the segment in which it ends."""
     segments: list[Segment] = []
     ends = [-1] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda place: prompts[place])
+    order = sorted(range(len(prompts)), key=lambda place: list(prompts[place]))
     groups = [(order, -1, 0)]
     while groups:
         group, parent, start = groups.pop()
@@ -59,7 +59,7 @@ def grow_tree(prompts: Sequence[Sequence[int]]) -> tuple[list[Segment], list[int
             depth = segments[parent].depth + 1 if parent >= 0 else 0
             segments.append(Segment(parent, depth, begin, tokens[begin : min(begin + LONGEST_SEGMENT, common)]))
             parent = len(segments) - 1
-        rest = []
+        rest: list[list[int]] = []
         for place in group:
             if len(prompts[place]) == common:
                 ends[place] = parent
@@ -128,14 +128,16 @@ class Level:
     def seen(self) -> np.ndarray:
         """Whether a row sees a place, [rows, longest]."""
         lengths = np.append(self.lengths, 0)[self.segment_of_row]  # a row that reads no segment has -1: length 0
-        return np.arange(self.places.shape[1]) < lengths[:, None]
+        seen: np.ndarray = np.arange(self.places.shape[1]) < lengths[:, None]
+        return seen
 
     def multiply(self, left: Tensor, right: Tensor) -> Tensor:
         """left [rows, heads, group, m] times each row's own matrix of right [segments, heads, m, n]."""
-        rows, heads, group, size = left.shape
+        _, heads, group, size = left.shape
         if not self.direct:
             left = left[self.row_of_slot]
-        left = left.view(-1, self.width, heads, group, size).transpose(1, 2).reshape(-1, heads, self.width * group, size)
+        left = left.view(-1, self.width, heads, group, size).transpose(1, 2)
+        left = left.reshape(-1, heads, self.width * group, size)
         product = (left @ right).view(-1, heads, self.width, group, right.shape[-1])
         product = product.transpose(1, 2).reshape(-1, heads, group, right.shape[-1])
         return product if self.direct else product[self.slot_of_row]
@@ -163,7 +165,9 @@ def move_rows(tensor: Tensor, order: np.ndarray) -> Tensor:
 class Tree:
     """The running rows of a batch. `prefill` once, then `step` and `keep` in turn."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], copies: Sequence[int], room: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], copies: Sequence[int], room: int
+    ) -> None:
         """copies: rows of each prompt, which come in this order; room: the most tokens a row will write."""
         self.model, self.room, self.written = model, room, 0
         device = model.device
@@ -263,8 +267,13 @@ class Tree:
             keys = torch.cat([key[:, part] for part in path], dim=1) if len(path) > 1 else key[:, path[0]]
             values = torch.cat([value[:, part] for part in path], dim=1) if len(path) > 1 else value[:, path[0]]
             output = nn.functional.scaled_dot_product_attention(
-                query[None, :, path[-1]], keys[None], values[None],
-                attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True,
+                query[None, :, path[-1]],
+                keys[None],
+                values[None],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=True,
             )
             outputs.append(output[0])
         return torch.cat(outputs, dim=1).transpose(0, 1)
@@ -282,16 +291,23 @@ class Tree:
         joined = torch.cat([*scores, query @ own_keys.transpose(2, 3)], dim=-1)
         joined[..., : self.mask.shape[-1]] += self.mask
         weights = joined.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-        *parts, own = weights.split([*columns, self.written + 1], dim=-1)
-        output = own @ own_values
+        *parts, own = torch.split(weights, [*columns, self.written + 1], dim=-1)
+        output: Tensor = own @ own_values
         for level, part in zip(self.levels, parts, strict=True):
             output += level.multiply(part, level.values[layer])
         return output.reshape(rows, -1, output.shape[-1])
 
 
 def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None,
-    *, scaling: float | None = None, tree: Tree, **kwargs: Any,
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    *,
+    scaling: float | None = None,
+    tree: Tree,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function that transformers calls in every layer: [1, heads, tokens, size] in."""
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

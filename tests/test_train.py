@@ -1,0 +1,426 @@
+"""Training, on a random two-layer Llama: losses computed by hand, nothing lost silently, nothing half done."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+import torch.nn.functional as F
+import trl.trainer.utils
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from metareward import train
+from metareward.checkpoints import last_whole_checkpoint, mark_whole
+from metareward.encode import encode_chat, encode_target
+from metareward.errors import UserError
+from metareward.params import Dpo, Sft
+from metareward.tables import MESSAGES
+from metareward.train import train_dpo, train_sft
+
+SFT = Sft(
+    learning_rate=1e-3,
+    min_learning_rate=1e-4,
+    batch_size=4,
+    micro_batch_size=2,
+    epochs=1.0,
+    max_steps=None,
+    max_length=256,
+)
+DPO = Dpo(
+    beta=0.1,
+    learning_rate=1e-3,
+    batch_size=4,
+    micro_batch_size=2,
+    epochs=1.0,
+    max_steps=None,
+    max_length=256,
+    gradient_checkpointing=False,
+    keep="last",
+    held_out=0.0,
+    on_empty="error",
+)
+FILES = {
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A model this small is slower on two threads, and much slower when something else runs on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def change(settings, **values):
+    return type(settings)(**(settings.model_dump() | values))
+
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def eft(n: int) -> pl.DataFrame:
+    """n examples of different lengths that share the beginning of their prompt."""
+    rows = [{"messages": user(f"Judge this: {'so ' * k}"), "target": f"Well{'!' * k} Score: {k}"} for k in range(n)]
+    return pl.DataFrame(rows, schema={"messages": MESSAGES, "target": pl.String})
+
+
+def preference_pairs(n: int) -> pl.DataFrame:
+    rows = [
+        {
+            "pair_id": f"p{k}",
+            "role": ("actor", "judge")[k % 2],
+            "messages": user(f"Say {'so ' * (k % 3)}"),
+            "chosen": f"Good {k}.",
+            "rejected": f"A bad one{'!' * k}",
+        }
+        for k in range(n)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"messages": MESSAGES})
+
+
+def log_probabilities(folder: Path, messages, texts: list[str]) -> torch.Tensor:
+    """Of each target's tokens given the chat, one text after the other through the plain model, summed."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    sums = []
+    for text in texts:
+        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1]
+        sums.append(-F.cross_entropy(logits, torch.tensor(target), reduction="sum"))
+    return torch.stack(sums)
+
+
+def dpo_by_hand(policy: Path, reference: Path, pairs: pl.DataFrame) -> tuple[float, list[float]]:
+    """Loss and margins (both with β) of pairs; Rafailov et al. 2023, eq. 7."""
+    margins = []
+    for row in pairs.iter_rows(named=True):
+        texts = [row["chosen"], row["rejected"]]
+        chosen, rejected = log_probabilities(policy, row["messages"], texts) - log_probabilities(
+            reference, row["messages"], texts
+        )
+        margins.append(0.1 * (chosen - rejected))
+    return float(-F.logsigmoid(torch.stack(margins)).mean()), [float(margin) for margin in margins]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# The losses
+
+
+def test_sft_loss_is_the_mean_over_all_target_tokens_of_the_batch_and_over_nothing_else(tiny_model, tmp_path):
+    examples = eft(4)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    total, tokens = 0.0, 0
+    for messages, target in examples.iter_rows():
+        total -= float(log_probabilities(tiny_model, messages, [target])[0])
+        tokens += len(encode_target(tokenizer, target))
+    metrics = train_sft(tiny_model, examples, tmp_path / "out", SFT, tmp_path / "work", 1)
+    assert metrics["steps"] == 1
+    assert metrics["target_tokens"] == tokens
+    assert metrics["loss_first"] == pytest.approx(total / tokens, rel=1e-5)
+
+
+def test_sft_writes_a_model_and_nothing_else_and_learns(tiny_model, tmp_path):
+    examples = eft(4)
+    metrics = train_sft(tiny_model, examples, tmp_path / "out", change(SFT, epochs=20.0), tmp_path / "work", 1)
+    assert set(contents(tmp_path / "out")) == FILES
+    assert not list((tmp_path / "work").iterdir())
+    assert metrics["loss_last"] < 0.8 * metrics["loss_first"]
+    before, after = (
+        sum(float(log_probabilities(folder, m, [t])[0]) for m, t in examples.iter_rows())
+        for folder in (tiny_model, tmp_path / "out")
+    )
+    assert after > 0.8 * before  # log-probabilities: less negative
+
+
+def test_dpo_starts_at_log_2_and_its_second_loss_is_the_hand_computed_one(tiny_model, tmp_path):
+    pairs = preference_pairs(4)
+    one = train_dpo(tiny_model, pairs, tmp_path / "one", change(DPO, max_steps=1), tmp_path / "work", 1)
+    assert one["loss_first"] == pytest.approx(0.6931472, abs=1e-5)
+    assert one["reward_margin"] == pytest.approx(0, abs=1e-5)
+    two = train_dpo(tiny_model, pairs, tmp_path / "two", change(DPO, max_steps=2), tmp_path / "work", 1)
+    loss, margins = dpo_by_hand(tmp_path / "one", tiny_model, pairs)
+    assert loss < 0.69
+    assert two["loss_last"] == pytest.approx(loss, rel=1e-4)
+    assert two["reward_margin"] == pytest.approx(sum(margins) / 4, rel=1e-3)
+    assert two["reward_accuracy"] == sum(margin > 0 for margin in margins) / 4
+
+
+def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path, monkeypatch):
+    """TRL scores every position where Triton is missing: on a CPU most of a step with a real vocabulary."""
+    scored = []
+
+    class Recorder(trl.trainer.utils._ChunkedLogProbFunction):
+        @classmethod
+        def apply(cls, hidden, *rest):
+            scored.append(len(hidden))
+            return super().apply(hidden, *rest)
+
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Recorder)
+    metrics = train_sft(tiny_model, eft(4), tmp_path / "out", SFT, tmp_path / "work", 1)
+    assert sum(scored) == metrics["target_tokens"]
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_path, keep):
+    # what is held out prefers the opposite, so training makes it worse and the first epoch is the best
+    settings = change(DPO, epochs=3.0, keep=keep, held_out=0.1)
+    drawn = train.dpo_rows(tiny_model, preference_pairs(5), 256, 0.1, 1)[1]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    held_out = pl.col("chosen").map_elements(
+        lambda text: encode_target(tokenizer, text) == drawn[0]["chosen_ids"], return_dtype=pl.Boolean
+    )
+    pairs = preference_pairs(5).with_columns(
+        chosen=pl.when(held_out).then("rejected").otherwise("chosen"),
+        rejected=pl.when(held_out).then("chosen").otherwise("rejected"),
+        held_out=held_out,
+    )
+    metrics = train_dpo(tiny_model, pairs, tmp_path / "out", settings, tmp_path / "work", 1)
+    loss, _ = dpo_by_hand(tmp_path / "out", tiny_model, pairs.filter("held_out"))
+    assert loss > 0.7
+    assert metrics["held_out_loss"] == pytest.approx(loss, rel=1e-4)
+    assert (metrics["rows_trained"], metrics["rows_held_out"], metrics["steps"]) == (4, 1, 3)
+    assert metrics["kept_step"] == {"last": 3, "best": 1}[keep]
+
+
+# What is left out
+
+
+def test_sft_counts_what_is_too_long_and_trains_on_what_just_fits(tiny_model, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    examples = eft(4)
+    lengths = [len(encode_chat(tokenizer, m)) + len(encode_target(tokenizer, t)) for m, t in examples.iter_rows()]
+    settings = change(SFT, max_length=sorted(lengths)[2])
+    metrics = train_sft(tiny_model, examples, tmp_path / "out", settings, tmp_path / "work", 1)
+    assert (metrics["rows_in"], metrics["rows_trained"], metrics["too_long"]) == (4, 3, 1)
+    assert metrics["tokens"] == sum(sorted(lengths)[:3])
+
+
+def test_dpo_counts_what_is_too_long_and_what_is_identical(tiny_model, tmp_path):
+    pairs = preference_pairs(4).with_columns(
+        messages=pl.when(pl.col("pair_id") == "p0").then(pl.lit(user("x " * 300), MESSAGES)).otherwise("messages"),
+        chosen=pl.when(pl.col("pair_id") == "p1").then("rejected").otherwise("chosen"),
+    )
+    metrics = train_dpo(tiny_model, pairs, tmp_path / "out", DPO, tmp_path / "work", 1)
+    counts = {"rows_in": 4, "rows_trained": 2, "rows_held_out": 0, "too_long": 1, "identical": 1}
+    assert counts.items() <= metrics.items()
+    assert (metrics["actor_pairs"], metrics["judge_pairs"]) == (1, 1)
+
+
+def test_a_row_that_the_trainer_drops_is_noticed(tiny_model, tmp_path, monkeypatch):
+    """TRL drops pairs whose prompt fills max_length and cuts long texts, both without a word."""
+    monkeypatch.setattr(train._Dpo, "_prepare_dataset", lambda self, dataset, *rest: dataset.select(range(3)))
+    with pytest.raises(AssertionError, match="holds 3 rows"):
+        train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", DPO, tmp_path / "work", 1)
+    monkeypatch.setattr(
+        train._Dpo,
+        "_prepare_dataset",
+        lambda self, dataset, *rest: dataset.map(lambda row: {"chosen_ids": row["chosen_ids"][:1]}),
+    )
+    with pytest.raises(AssertionError, match="not the 4"):
+        train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", DPO, tmp_path / "work2", 1)
+
+
+def test_no_rows_is_an_error_with_the_counts_or_a_copy(tiny_model, tmp_path):
+    with pytest.raises(UserError, match=r"rows_in 2.*too_long 2"):
+        train_sft(tiny_model, eft(2), tmp_path / "out", change(SFT, max_length=3), tmp_path / "work", 1)
+    none = preference_pairs(0)
+    with pytest.raises(UserError, match=r"rows_in 0.*24 prompts had equal scores"):
+        train_dpo(tiny_model, none, tmp_path / "out", DPO, tmp_path / "work", 1, "24 prompts had equal scores.")
+    assert not (tmp_path / "out").exists()
+    with pytest.warns(UserWarning, match="passed on unchanged"):
+        metrics = train_dpo(tiny_model, none, tmp_path / "out", change(DPO, on_empty="copy"), tmp_path / "work", 1)
+    assert metrics["copied"] == 1
+    assert contents(tmp_path / "out") == contents(tiny_model)
+
+
+def test_settings_that_do_not_fit_together_are_errors(tiny_model, tmp_path):
+    with pytest.raises(UserError, match=r"batch_size 4 is not a multiple of micro_batch_size 3.*sft.batch_size"):
+        train_sft(tiny_model, eft(4), tmp_path / "out", change(SFT, micro_batch_size=3), tmp_path / "work", 1)
+    with pytest.raises(UserError, match="held_out is 0"):
+        train_dpo(tiny_model, preference_pairs(4), tmp_path, change(DPO, keep="best"), tmp_path / "work", 1)
+
+
+# Numbers that are not finite
+
+
+def test_nan_weights_are_refused(tiny_model, tmp_path):
+    """With NaN weights TRL logs a loss of 0 and goes on."""
+    damaged = shutil.copytree(tiny_model, tmp_path / "damaged")
+    weights = load_file(damaged / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, damaged / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"model\.norm\.weight holds NaN"):
+        train_sft(damaged, eft(4), tmp_path / "out", SFT, tmp_path / "work", 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_an_exploding_learning_rate_stops_and_leaves_the_model_of_before(tiny_model, tmp_path, method):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.safetensors").write_text("of before")
+    function, rows, settings = {
+        "sft": (train_sft, eft(4), SFT),
+        "dpo": (train_dpo, preference_pairs(4), DPO),
+    }[method]
+    settings = change(settings, learning_rate=1e30, epochs=9.0)
+    with pytest.raises(UserError, match=r"stopped at step \d+ of \d+: (loss|grad_norm) is (nan|inf)"):
+        function(tiny_model, rows, out, settings, tmp_path / "work", 1, save_steps=1)
+    assert contents(out) == {"model.safetensors": b"of before"}
+    assert not list(tmp_path.glob(".out*"))
+
+
+# The same bytes
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_two_runs_give_the_same_bytes_and_another_seed_gives_others(tiny_model, tmp_path, method):
+    def run(name: str, seed: int):
+        if method == "sft":
+            return train_sft(tiny_model, eft(9), tmp_path / name, change(SFT, epochs=2.0), tmp_path / "work", seed)
+        return train_dpo(tiny_model, preference_pairs(9), tmp_path / name, DPO, tmp_path / "work", seed)
+
+    assert run("a", 1) == run("b", 1)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    run("c", 2)
+    assert contents(tmp_path / "a")["model.safetensors"] != contents(tmp_path / "c")["model.safetensors"]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_train import *
+torch.set_num_threads(1)
+model, folder = Path(sys.argv[2]), Path(sys.argv[3])
+train_dpo(model, preference_pairs(9), folder / "out", LONG, folder / "work", 1, save_steps=2)
+"""
+LONG = change(DPO, epochs=10.0)  # 30 steps
+
+
+def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(tiny_model, tmp_path, monkeypatch):
+    undisturbed = train_dpo(tiny_model, preference_pairs(9), tmp_path / "whole", LONG, tmp_path / "other", 1)
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tiny_model), str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    for _ in range(600):
+        whole = sorted((tmp_path / "work").glob("train-*/checkpoint-*/complete.json"), key=os.path.getmtime)
+        if len(whole) == 2 or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
+    assert not (tmp_path / "out").exists()
+    newest, before = sorted(whole[0].parents[1].glob("checkpoint-*"), key=os.path.getmtime, reverse=True)[:2]
+    with (newest / "optimizer.pt").open("r+b") as file:
+        file.truncate(1000)
+    step = int(before.name.split("-")[1])
+    steps = []
+    monkeypatch.setattr(
+        train._Watch, "on_step_begin", lambda self, args, state, *_, **__: steps.append(state.global_step)
+    )
+    with pytest.warns(UserWarning, match=f"{newest.name} is torn"):
+        resumed = train_dpo(tiny_model, preference_pairs(9), tmp_path / "out", LONG, tmp_path / "work", 1, save_steps=2)
+    assert steps[0] == step > 0  # it went on, and did not start over
+    assert resumed == undisturbed
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_train import *
+torch.set_num_threads(1)
+model, folder = Path(sys.argv[2]), Path(sys.argv[3])
+settings = change(DPO, max_steps=2, micro_batch_size=1)
+metrics = train_dpo(model, preference_pairs(4), folder / "out", settings, folder / "work", 1, save_steps=1)
+if os.environ["RANK"] == "0":
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+"""
+
+
+def test_two_processes_train_on_the_same_global_batch_as_one(tiny_model, tmp_path):
+    one = train_dpo(tiny_model, preference_pairs(4), tmp_path / "one", change(DPO, max_steps=2), tmp_path / "work", 1)
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script)]
+    subprocess.run(
+        [*launch, str(Path(__file__).parent), str(tiny_model), str(tmp_path)],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+    )
+    assert json.loads((tmp_path / "metrics.json").read_text()) == pytest.approx(one, abs=1e-5)
+    weights, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "one"))
+    torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
+    assert set(contents(tmp_path / "out")) == FILES
+
+
+def test_other_inputs_do_not_go_on_from_a_checkpoint(tiny_model, tmp_path):
+    def explode(settings):
+        train_sft(tiny_model, eft(4), tmp_path / "out", settings, tmp_path / "work", 1, save_steps=1)
+
+    with pytest.raises(UserError):
+        explode(change(SFT, learning_rate=1e30, epochs=9.0))
+    (first,) = (tmp_path / "work").iterdir()
+    with pytest.raises(UserError):
+        explode(change(SFT, learning_rate=1e29, epochs=9.0))
+    (second,) = (tmp_path / "work").iterdir()
+    assert first != second
+
+
+def test_a_checkpoint_is_whole_when_its_last_file_is_there_and_all_have_their_size(tmp_path):
+    for step in (2, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "optimizer.pt").write_bytes(b"12345")
+        mark_whole(folder)
+    assert last_whole_checkpoint(tmp_path).name == "checkpoint-10"
+    (tmp_path / "checkpoint-10/optimizer.pt").write_bytes(b"1234")
+    with pytest.warns(UserWarning, match="checkpoint-10 is torn"):
+        assert last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+    (tmp_path / "checkpoint-2/complete.json").write_text('{"optimizer.pt": ')
+    with pytest.warns(UserWarning, match="is torn"):
+        assert last_whole_checkpoint(tmp_path) is None
+    assert last_whole_checkpoint(tmp_path / "none") is None
+
+
+# What is written
+
+
+def test_the_model_is_stored_in_float32_or_if_asked_in_bfloat16(tiny_model, tmp_path):
+    for dtype in ("float32", "bfloat16"):
+        train_sft(tiny_model, eft(4), tmp_path / dtype, SFT, tmp_path / "work", 1, save_dtype=dtype)
+        weights = load_file(tmp_path / dtype / "model.safetensors")
+        assert {str(weight.dtype) for weight in weights.values()} == {f"torch.{dtype}"}
+        assert json.loads((tmp_path / dtype / "config.json").read_text())["dtype"] == dtype
+        assert set(contents(tmp_path / dtype)) == FILES
+    exact, rounded = (load_file(tmp_path / dtype / "model.safetensors") for dtype in ("float32", "bfloat16"))
+    assert all(torch.equal(exact[name].bfloat16(), rounded[name]) for name in exact)
+
+
+def test_the_written_tokenizer_and_config_are_those_of_the_model(tiny_model, tmp_path):
+    train_sft(tiny_model, eft(4), tmp_path / "out", SFT, tmp_path / "work", 1)
+    before, after = contents(tiny_model), contents(tmp_path / "out")
+    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
+        assert after[name] == before[name]
+    assert json.loads(after["config.json"]) == json.loads(before["config.json"])
