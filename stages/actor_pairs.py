@@ -1,7 +1,9 @@
 """Pair responses by score, with length control."""
 
-from metareward.select import select_actor_pairs
-from metareward.tables import read_table, tally, write_table
+import polars as pl
+
+from metareward.select import in_parts, select_actor_pairs
+from metareward.tables import empty_table, scan_table, tally, write_table
 
 from common import iteration, load, run, say
 
@@ -9,16 +11,20 @@ from common import iteration, load, run, say
 def actor_pairs(name: str) -> None:
     params = load()
     folder = iteration(name)
-    pairs, no_pairs = select_actor_pairs(
-        read_table(folder / "prompts.parquet", "prompts"),
-        read_table(folder / "unique_responses.parquet", "responses"),
-        read_table(folder / "scores.parquet", "scores"),
-        params.effective_rho(name),
-        params.iterations[name].max_chosen_chars,
-    )
-    pairs = write_table(pairs, folder / "actor_pairs.parquet", "actor_pairs")
-    no_pairs = write_table(no_pairs, folder / "actor_no_pairs.parquet", "no_pairs")
-    say(f"{pairs.height} actor pairs at rho {params.effective_rho(name)}; without: {tally(no_pairs['reason'])}")
+    rho, max_chars = params.effective_rho(name), params.iterations[name].max_chosen_chars
+    tables = {
+        "prompts": scan_table(folder / "prompts.parquet", "prompts"),
+        "responses": scan_table(folder / "unique_responses.parquet", "responses"),
+        "scores": scan_table(folder / "scores.parquet", "scores"),
+    }
+    pairs, no_pairs = [empty_table("actor_pairs")], [empty_table("no_pairs")]
+    for part in in_parts(tables):
+        with_pair, without = select_actor_pairs(part["prompts"], part["responses"], part["scores"], rho, max_chars)
+        pairs.append(with_pair)
+        no_pairs.append(without)
+    paired = write_table(pl.concat(pairs), folder / "actor_pairs.parquet", "actor_pairs")
+    unpaired = write_table(pl.concat(no_pairs), folder / "actor_no_pairs.parquet", "no_pairs")
+    say(f"{paired.height} actor pairs at rho {rho}; without: {tally(unpaired['reason'])}")
 
 
 if __name__ == "__main__":

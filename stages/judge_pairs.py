@@ -2,7 +2,7 @@
 
 from metareward.generate import judge_messages, judged_responses
 from metareward.select import select_judge_pairs
-from metareward.tables import read_table, tally, write_table
+from metareward.tables import read_table, scan_table, tally, write_table
 
 from common import iteration, load, run, say, templates
 
@@ -17,7 +17,7 @@ def judge_pairs(name: str) -> None:
     pairs, no_pairs = select_judge_pairs(
         prompts,
         choices,
-        read_table(folder / "judgments.parquet", "judgments"),
+        scan_table(folder / "judgments.parquet", "judgments"),
         read_table(folder / "elo.parquet", "elo"),
         judge_messages(chosen, templates(params)),
         params.iterations[name].max_judgment_chars,

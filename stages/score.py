@@ -1,15 +1,22 @@
 """Mean and variance of the valid scores of each response."""
 
-from metareward.select import score_statistics
-from metareward.tables import read_table, write_table
+import polars as pl
+
+from metareward.select import in_parts, score_statistics
+from metareward.tables import empty_table, scan_table, write_table
 
 from common import iteration, run, say
 
 
 def score(name: str) -> None:
-    responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
-    judgments = read_table(iteration(name) / "judgments.parquet", "judgments")
-    scores = write_table(score_statistics(responses, judgments), iteration(name) / "scores.parquet", "scores")
+    folder = iteration(name)
+    tables = {
+        "prompts": scan_table(folder / "prompts.parquet", "prompts"),
+        "responses": scan_table(folder / "unique_responses.parquet", "responses"),
+        "judgments": scan_table(folder / "judgments.parquet", "judgments"),
+    }
+    parts = [score_statistics(part["responses"], part["judgments"]) for part in in_parts(tables)]
+    scores = write_table(pl.concat([empty_table("scores"), *parts]), folder / "scores.parquet", "scores")
     say(f"{scores.height - scores['mean'].null_count()} of {scores.height} responses have a score")
 
 

@@ -70,7 +70,7 @@ def test_a_scanned_table_is_the_table(tmp_path):
 @pytest.mark.parametrize("read", [read_table, scan_table])
 def test_a_table_of_another_schema_is_refused(tmp_path, read):
     ROWS.with_columns(prompt=1).write_parquet(tmp_path / "prompts.parquet")
-    with pytest.raises(ValueError, match="wrong types .*prompt"):
+    with pytest.raises(ValueError, match=r"wrong types .*prompt"):
         read(tmp_path / "prompts.parquet", "prompts")
 
 
