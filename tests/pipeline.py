@@ -34,7 +34,7 @@ class Clone:
 
     def use_tiny_profile(self, **changes: object) -> None:
         """The profile `tiny` and what it reads; changes: dotted keys, with __ for the dot."""
-        self.run(f"{sys.executable} tests/tiny.py tiny")
+        self.run("python tests/tiny.py tiny")
         params = yaml.safe_load((self.folder / "profiles/tiny.yaml").read_text())
         self.write_params(params, changes)
 

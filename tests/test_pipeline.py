@@ -74,7 +74,7 @@ def test_pairs_of_both_kinds_are_made_and_trained(finished):
 def test_metrics_name_every_checkpoint(finished):
     clone, _, _ = finished
     metrics = json.loads((clone.folder / "metrics.json").read_text())
-    assert list(metrics["held_out"]["response_chars"]) == ["m1", "m2", "seed", "sft"]
+    assert list(metrics["held_out"]["response_chars"]) == ["seed", "sft", "m1", "m2"]
     assert "seed" not in metrics["held_out"]["win_rate_by_sft"]
     shown = clone.run("metareward show")
     assert [line for line in shown.splitlines() if "m2" in line]

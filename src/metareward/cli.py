@@ -65,17 +65,15 @@ def show() -> None:
     columns = win_rates | COLUMNS
     table = Table(title="Held-out evaluation")
     for heading in ("checkpoint", "actor pairs", "judge pairs", *columns.values()):
-        table.add_column(heading, justify="left" if heading == "checkpoint" else "right")
+        table.add_column(heading, justify="left" if heading == "checkpoint" else "right", min_width=10)
     for checkpoint in held_out["response_chars"]:
         pairs = [metrics.get(f"{role}_pairs", {}).get("pairs", {}).get(checkpoint) for role in ("actor", "judge")]
         values = [held_out.get(metric, {}).get(checkpoint) for metric in columns]
         cells = ["-" if value is None else f"{value:.3f}" for value in values[:-1]]
         cells.append("-" if values[-1] is None else f"{values[-1]:.0f}")
         table.add_row(checkpoint, *("-" if pair is None else str(pair) for pair in pairs), *cells)
-    Console(width=max(100, Console().width)).print(table)
-    print(
-        "win rate: against the seed's responses, by the referee named in params.yaml (evaluate.referee), not AlpacaEval"
-    )
+    Console(width=max(120, Console().width)).print(table)
+    print("win rate: responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval")
     print("Every number: metrics.json. Every row: data/ (Parquet). What depends on what: dvc dag. Ablations: README.md")
 
 

@@ -249,8 +249,8 @@ def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:
 
 
 def write_json(values: Any, path: Path) -> None:
-    """Write metrics or plot data as JSON with sorted keys, renamed into place like a table."""
-    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n"))
+    """Write metrics or plot data as JSON, keys in the order given, renamed into place like a table."""
+    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2) + "\n"))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
