@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from metareward.params import parse_params
 from metareward.tables import read_table
 
-from pipeline import Clone, stages_run
+from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "evaluate-seed", "evaluate-sft", "evaluate@m1", "evaluate@m2", "report",
@@ -115,7 +117,20 @@ def test_readme_commands_run(finished):
     assert len(blocks) >= 3
     for block in blocks:
         clone.run(f"set -e\n{block.replace('iterations.m3', 'iterations.m2')}")
-    for command in re.findall(r"`(dvc exp run [^`]+|metareward [^`]+)`", text):
-        if command.startswith("dvc exp run"):
-            command += " --dry"
+    for command in re.findall(r"`(metareward [^`]+)`", text):
         clone.run(command)
+
+
+def test_readme_ablations_change_params_that_exist():
+    text = (ROOT / "README.md").read_text()
+    changes = re.findall(r"(?:-S|--set-param) ([\w.]+)=(\S+?)[`\s]", text)
+    assert len(changes) >= 6
+    for key, value in changes:
+        params = yaml.safe_load((ROOT / "profiles/demo.yaml").read_text())
+        *sections, last = key.split(".")
+        place = params
+        for section in sections:
+            place = place[section]
+        assert last in place, key
+        place[last] = yaml.safe_load(value)
+        parse_params(params)

@@ -214,6 +214,13 @@ def test_sft_counts_what_is_too_long_and_trains_on_what_just_fits(tiny_model, tm
     assert metrics["tokens"] == sum(sorted(lengths)[:3])
 
 
+def test_rows_that_max_steps_does_not_reach_are_counted(tiny_model, tmp_path):
+    metrics = train_sft(tiny_model, eft(9), tmp_path / "out", change(SFT, max_steps=2), tmp_path / "work", 1)
+    assert (metrics["rows_in"], metrics["rows_trained"], metrics["not_reached"], metrics["steps"]) == (9, 8, 1, 2)
+    metrics = train_sft(tiny_model, eft(9), tmp_path / "out", change(SFT, epochs=2.0), tmp_path / "work", 1)
+    assert (metrics["rows_trained"], metrics["not_reached"], metrics["steps"]) == (9, 0, 6)
+
+
 def test_dpo_counts_what_is_too_long_and_what_is_identical(tiny_model, tmp_path):
     pairs = preference_pairs(4).with_columns(
         messages=pl.when(pl.col("pair_id") == "p0").then(pl.lit(user("x " * 300), MESSAGES)).otherwise("messages"),

@@ -66,9 +66,9 @@ def train_sft(
     weights; training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
 
-    Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context); tokens
-    and target_tokens of one pass over the rows; loss_first, loss_last and loss_mean over the optimizer steps, in nats
-    per target token. METHOD.md §2; Yuan et al. 2024, section 3.1.
+    Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
+    not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
+    loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al. 2024, section 3.1.
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """
@@ -90,7 +90,7 @@ def train_sft(
         processing_class=AutoTokenizer.from_pretrained(model_path),
     )
     _train(trainer, rows, model_path, out, save_dtype)
-    return metrics | _loss_metrics(trainer.state)
+    return metrics | _step_metrics(trainer.state, len(rows), settings.batch_size)
 
 
 def train_dpo(
@@ -109,10 +109,11 @@ def train_dpo(
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected. hint: what the caller knows of why there are
     no pairs. work, save_steps, save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
 
-    Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + identical (chosen and rejected are the
-    same tokens); actor_pairs, judge_pairs: of those kept; tokens: of one pass, the prompt counted with each text;
-    loss_*: in nats per pair; reward_*: β (log-probability of the policy - of the reference), mean over the steps of
-    the last epoch, each pair seen before its own step; held_out_*: of the weights that are written.
+    Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + not_reached + identical (chosen and
+    rejected are the same tokens); actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt
+    counted with each text; loss_*: in nats per pair; reward_*: β (log-probability of the policy - of the reference),
+    mean over the steps of the last epoch, each pair seen before its own step; held_out_*: of the weights that are
+    written.
     With no pair left and on_empty "copy" the model is passed on unchanged: a warning, and copied = 1.
     """
     if settings.keep == "best" and not settings.held_out:
@@ -131,7 +132,7 @@ def train_dpo(
         warnings.warn(f"{problem} The model is passed on unchanged.", stacklevel=2)
         if PartialState().is_main_process:
             replace_folder(out, lambda folder: shutil.copytree(model_path, folder))
-        return metrics | {"copied": 1}
+        return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
     folder = _run_folder(work, model_path, [*rows, *held_out], settings, seed)
     arguments = _arguments(settings, folder, seed, save_steps, "dpo")
     if settings.keep == "best":
@@ -154,7 +155,8 @@ def train_dpo(
         processing_class=AutoTokenizer.from_pretrained(model_path),
     )
     _train(trainer, rows, model_path, out, save_dtype)
-    return metrics | {"copied": 0} | _loss_metrics(trainer.state) | _reward_metrics(trainer.state, settings.keep)
+    metrics |= {"copied": 0} | _step_metrics(trainer.state, len(rows), settings.batch_size)
+    return metrics | _reward_metrics(trainer.state, settings.keep)
 
 
 class _Sft(SFTTrainer):  # type: ignore[misc]
@@ -359,9 +361,12 @@ def _listed(metrics: Metrics) -> str:
     return ", ".join(f"{name} {value}" for name, value in metrics.items() if "tokens" not in name)
 
 
-def _loss_metrics(state: TrainerState) -> Metrics:
+def _step_metrics(state: TrainerState, n_rows: int, batch_size: int) -> Metrics:
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    trained = min(n_rows, state.global_step * batch_size)  # an epoch visits each row once
     return {
+        "rows_trained": trained,
+        "not_reached": n_rows - trained,
         "steps": state.global_step,
         "loss_first": losses[0],
         "loss_last": losses[-1],

@@ -17,7 +17,7 @@ IGNORED = -100  # the label of a token without loss
 
 
 def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple[list[Row], Metrics]:
-    """input_ids and labels of each example that fits; rows_in = rows_trained + too_long, tokens, target_tokens."""
+    """input_ids and labels of each example that fits; and their counts."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     limit = _context(model_path, max_length)
     rows: list[Row] = []
@@ -27,7 +27,6 @@ def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple
             rows.append({"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target})
     return rows, {
         "rows_in": examples.height,
-        "rows_trained": len(rows),
         "too_long": examples.height - len(rows),
         "tokens": sum(len(row["input_ids"]) for row in rows),
         "target_tokens": sum(label != IGNORED for row in rows for label in row["labels"]),
@@ -37,10 +36,7 @@ def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple
 def dpo_rows(
     model_path: Path, pairs: pl.DataFrame, max_length: int, held_out: float, seed: int
 ) -> tuple[list[Row], list[Row], Metrics]:
-    """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, the same of the held-out ones, and the counts.
-
-    rows_in = rows_trained + rows_held_out + too_long + identical (chosen and rejected are the same tokens).
-    """
+    """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     limit = _context(model_path, max_length)
     rows: dict[str, Row] = {}
@@ -64,7 +60,6 @@ def dpo_rows(
         aside,
         {
             "rows_in": pairs.height,
-            "rows_trained": len(trained),
             "rows_held_out": len(aside),
             **counts,
             "tokens": sum(len(ids) for row in trained for ids in (*row.values(), row["prompt_ids"])),

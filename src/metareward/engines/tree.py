@@ -124,6 +124,7 @@ class Level:
         self.row_of_slot = torch.from_numpy(row_of_slot).to(device)
         self.slot_of_row = torch.from_numpy(slot_of_row).to(device)
         self.direct = np.array_equal(row_of_slot, np.arange(len(self.segment_of_row)))
+        self.absent = torch.from_numpy(np.flatnonzero(self.segment_of_row < 0)).to(device)
 
     def seen(self) -> np.ndarray:
         """Whether a row sees a place, [rows, longest]."""
@@ -132,7 +133,7 @@ class Level:
         return seen
 
     def multiply(self, left: Tensor, right: Tensor) -> Tensor:
-        """left [rows, heads, group, m] times each row's own matrix of right [segments, heads, m, n]."""
+        """left [rows, heads, group, m] times each row's matrix of right [segments, heads, m, n]; 0 if it has none."""
         _, heads, group, size = left.shape
         if not self.direct:
             left = left[self.row_of_slot]
@@ -140,7 +141,10 @@ class Level:
         left = left.reshape(-1, heads, self.width * group, size)
         product = (left @ right).view(-1, heads, self.width, group, right.shape[-1])
         product = product.transpose(1, 2).reshape(-1, heads, group, right.shape[-1])
-        return product if self.direct else product[self.slot_of_row]
+        if self.direct:
+            return product
+        product = product[self.slot_of_row]
+        return product.index_fill_(0, self.absent, 0) if len(self.absent) else product
 
 
 def compaction(kept: np.ndarray) -> np.ndarray:
