@@ -1,0 +1,244 @@
+"""The journal: what was finished is never lost, never double, and never another run's."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from metareward.engines import Completion, Request, Sampling
+from metareward.errors import UserError
+from metareward.journal import (
+    Journal,
+    clear_journals,
+    fingerprint,
+    folder_digest,
+    list_journals,
+    run,
+    work_directory,
+)
+
+REQUESTS = [
+    Request(f"r{number:02}", [{"role": "user", "content": str(number)}], 2, Sampling(0.8, 0.95, 8), 1)
+    for number in range(12)
+]
+EXPECTED = [(request.id, sample, f"{request.id} {sample}") for request in REQUESTS for sample in range(2)]
+
+
+class Echo:
+    """A generator of the seam whose completions name their request: three requests to a batch."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds, self.asked = seconds, []
+
+    def generate(self, requests, done=()):
+        for start in range(0, len(requests), 3):
+            batch = [request for request in requests[start : start + 3] if request.id not in done]
+            if batch:
+                time.sleep(self.seconds)
+                self.asked += [request.id for request in batch]
+                yield [Completion(r.id, sample, f"{r.id} {sample}", 5, "stop") for r in batch for sample in range(r.n)]
+
+
+@pytest.fixture
+def every_list_a_part(monkeypatch):
+    monkeypatch.setattr("metareward.journal.SECONDS_PER_PART", 0.0)
+
+
+def rows(table):
+    return list(table.select("request_id", "sample", "text").iter_rows())
+
+
+def parts(folder):
+    return sorted(folder.glob("*/*.parquet"))
+
+
+def test_a_run_gives_all_rows_and_a_second_one_asks_for_nothing(tmp_path):
+    seen = []
+    table = run(Echo(), REQUESTS, Journal(tmp_path, "f"), lambda *progress: seen.append(progress))
+    assert rows(table) == EXPECTED
+    assert seen[0] == (0, 24, 0)
+    assert seen[-1] == (24, 24, 120)
+    again = Echo()
+    assert run(again, REQUESTS, Journal(tmp_path, "f")).equals(table)
+    assert again.asked == []
+
+
+def test_batches_that_come_fast_are_gathered_into_one_part(tmp_path):
+    run(Echo(), REQUESTS, Journal(tmp_path, "f"))
+    assert len(parts(tmp_path)) == 1
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, every_list_a_part):
+    def stop(completions, total, tokens):
+        if completions == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Echo(), REQUESTS, Journal(tmp_path, "f"), stop)
+    rest, seen = Echo(), []
+    assert rows(run(rest, REQUESTS, Journal(tmp_path, "f"), lambda *progress: seen.append(progress))) == EXPECTED
+    assert rest.asked == [request.id for request in REQUESTS[6:]]
+    assert seen[0] == (12, 24, 0)
+    assert seen[-1] == (24, 24, 60)  # tokens of this run only
+
+
+def torn(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def of_another_journal(path):
+    frame = pl.read_parquet(path)
+    frame.write_parquet(path, metadata={"fingerprint": "another"})
+
+
+def of_another_schema(path):
+    pl.DataFrame({"x": [1]}).write_parquet(path, metadata={"fingerprint": "f"})
+
+
+def a_copy_of_the_first(path):
+    path.write_bytes(path.with_name("000000.parquet").read_bytes())
+
+
+@pytest.mark.parametrize("damage", [torn, empty, of_another_journal, of_another_schema, a_copy_of_the_first])
+def test_a_part_that_is_no_whole_part_of_this_journal_is_discarded_and_made_again(tmp_path, every_list_a_part, damage):
+    run(Echo(), REQUESTS, Journal(tmp_path, "f"))
+    assert len(parts(tmp_path)) == 4
+    damage(parts(tmp_path)[2])
+    rest, journal = Echo(), Journal(tmp_path, "f")
+    assert rows(run(rest, REQUESTS, journal)) == EXPECTED
+    assert rest.asked == [request.id for request in REQUESTS[6:9]]
+    assert journal.discarded == 1
+
+
+def test_a_temporary_file_of_a_killed_run_is_removed(tmp_path):
+    run(Echo(), REQUESTS, Journal(tmp_path, "f"))
+    left = tmp_path / "f" / ".000001.parquet.tmp"
+    left.write_bytes(b"half")
+    with Journal(tmp_path, "f") as journal:
+        assert journal.n_completions == 24
+    assert not left.exists()
+
+
+def test_a_generator_that_leaves_requests_out_is_not_believed(tmp_path):
+    class Lazy(Echo):
+        def generate(self, requests, done=()):
+            return super().generate(requests[:3], done)
+
+    with pytest.raises(RuntimeError, match="6 completions of 24"):
+        run(Lazy(), REQUESTS, Journal(tmp_path, "f"))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import metareward.journal
+from test_journal import REQUESTS, Echo
+metareward.journal.SECONDS_PER_PART = 0.0
+journal = metareward.journal.Journal(Path(sys.argv[2]), "f")
+report = lambda completions, total, tokens: print(completions, flush=True)
+metareward.journal.run(Echo(float(sys.argv[3])), REQUESTS, journal, report)
+"""
+
+
+def writer(folder, seconds):
+    """A process that writes the journal, a batch every so many seconds, and prints how far it is."""
+    command = [sys.executable, "-c", WRITER, os.path.dirname(__file__), str(folder), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_writer_is_refused_by_name_until_the_first_is_dead(tmp_path):
+    stage = tmp_path / "respond"
+    first = writer(stage, 60)
+    try:
+        assert first.stdout.readline() == "0\n"  # it has the lock, and will not end by itself
+        with pytest.raises(UserError, match=rf"process {first.pid} on \S+"), Journal(stage, "f"):
+            pass
+        (entry,) = list_journals(tmp_path)
+        assert entry.writer.startswith(f"process {first.pid} on ")
+        assert clear_journals([entry]) == []
+    finally:
+        first.kill()
+        first.wait()
+    assert rows(run(Echo(), REQUESTS, Journal(stage, "f"))) == EXPECTED
+
+
+def test_killed_at_any_moment_a_rerun_keeps_what_was_written_and_ends_with_the_same_table(tmp_path):
+    draw = random.Random(0)
+    for trial in range(5):
+        folder, kept = tmp_path / str(trial), 0
+        for _ in range(4):
+            process = writer(folder, 0.02)
+            process.stdout.readline()
+            time.sleep(draw.uniform(0, 0.1))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            with Journal(folder, "f") as journal:
+                assert journal.discarded == 0
+                assert journal.n_completions >= kept
+                kept = journal.n_completions
+        assert rows(run(Echo(), REQUESTS, Journal(folder, "f"))) == EXPECTED
+
+
+def test_memory_does_not_grow_with_the_number_of_requests():
+    def peak(n):
+        code = (
+            "import resource, sys, tempfile; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+            "from test_journal import Echo; from metareward.journal import *\n"
+            "from metareward.engines import Request, Sampling\n"
+            "requests = [Request(f'{k}', [], 1, Sampling(0, 1, 1), 1) for k in range(int(sys.argv[2]))]\n"
+            "run(Echo(), requests, Journal(Path(tempfile.mkdtemp()), 'f'))\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        command = [sys.executable, "-c", code, os.path.dirname(__file__), str(n)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert peak(20_000) < 1.1 * peak(1_000)
+
+
+def test_a_fingerprint_depends_on_every_part_and_on_nothing_else(tmp_path):
+    base = fingerprint(requests=REQUESTS, params={"a": 1, "b": None})
+    assert base == fingerprint(params={"b": None, "a": 1}, requests=list(REQUESTS))
+    assert base != fingerprint(requests=REQUESTS, params={"a": 2, "b": None})
+    assert base != fingerprint(requests=REQUESTS[1:], params={"a": 1, "b": None})
+    with pytest.raises(TypeError):
+        fingerprint(moment=object())  # whose text would name an address, another one in every run
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "weights").write_bytes(b"1")
+    digest = folder_digest(tmp_path)
+    (tmp_path / ".hidden").write_bytes(b"1")
+    assert folder_digest(tmp_path) == digest
+    (tmp_path / "sub" / "weights").rename(tmp_path / "weights")
+    assert folder_digest(tmp_path) != digest
+
+
+def test_the_work_directory_is_the_main_checkouts_also_in_a_temporary_experiment(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    experiment = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    (experiment / ".dvc").mkdir(parents=True)
+    (tmp_path / "stages").mkdir()
+    for start in (tmp_path, tmp_path / "stages", experiment):
+        assert work_directory(start) == tmp_path / ".work"
+
+
+def test_journals_are_listed_and_cleared(tmp_path):
+    run(Echo(), REQUESTS, Journal(tmp_path / "respond", "f1"))
+    run(Echo(), REQUESTS[:3], Journal(tmp_path / "judge", "f2"))
+    entries = {entry.stage: entry for entry in list_journals(tmp_path)}
+    assert {stage: (e.fingerprint, e.parts, e.completions, e.writer) for stage, e in entries.items()} == {
+        "respond": ("f1", 1, 24, None),
+        "judge": ("f2", 1, 6, None),
+    }
+    assert all(entry.size > 500 and 0 <= entry.age < 60 for entry in entries.values())
+    assert clear_journals([entries["judge"]]) == [entries["judge"]]
+    assert [entry.stage for entry in list_journals(tmp_path)] == ["respond"]
