@@ -118,7 +118,7 @@ def test_readme_commands_run(finished):
     for block in blocks:
         clone.run(f"set -e\n{block.replace('iterations.m3', 'iterations.m2')}")
     for command in re.findall(r"`(metareward [^`]+)`", text):
-        clone.run(command)
+        clone.run(f"{command} && git checkout --quiet -- params.yaml")
 
 
 def test_readme_ablations_change_params_that_exist():
