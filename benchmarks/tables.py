@@ -2,8 +2,11 @@
 
 Texts are slices of one long random text whose words are as frequent as words are, so that they compress about as
 text does. Ids, lengths and scores are drawn; every judgment text ends in its score.
+
+    python benchmarks/tables.py FOLDER SCALE [battles]
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +136,9 @@ def write_battles(folder: Path) -> None:
         finish_reason=pl.lit("stop"),
     ).with_columns(invalid_reason=pl.when(pl.col("winner").is_null()).then(pl.lit("tie")))
     write_table(battles.select(TABLES["battles"].columns.keys()), folder / "battles.parquet", "battles")
+
+
+if __name__ == "__main__":
+    write_tables(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[3:] == ["battles"]:
+        write_battles(Path(sys.argv[1]))

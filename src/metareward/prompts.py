@@ -69,11 +69,12 @@ def load_templates(paths: Mapping[str, str]) -> Templates:
 
 
 # A score line: the label, a number, perhaps its scale, perhaps a remark without digits, and Markdown around them.
-_LABEL = r"(?:final |overall |total )?score[*_`\s]*(?::|=|is\b)[*_`\s]*"
-_NUMBER = r"(?P<number>[-+]?\d+(?:[.,]\d+)?)[*_`]*"
+_LABEL = r"(?:final |overall |total )?(?P<label>score)[*_`\s]*(?::|=|is\b)[*_`\s]*"
+_NUMBER = r"(?P<number>[-+]?\d+(?:[.,]\d+)?)[*_`]*+"
 _SCALE = r"(?:\s*(?:/|out of)\s*(?P<scale>\d+(?:\.\d+)?))?"
 _SCORE_LINE = re.compile(rf"^[\s*_#`-]*{_LABEL}{_NUMBER}{_SCALE}(?P<rest>[^\n]*)$", re.IGNORECASE)
 _SCORE_AT_END = re.compile(rf"\bscore[*_`\s]*:[*_`\s]*{_NUMBER}{_SCALE}(?:\s*points?)?[*_`\s.]*$", re.IGNORECASE)
+_CLAIM = re.compile(r"\bscore[\W_]*+(?:(?:is|of)[\W_]++)?(?P<number>\d+(?:[.,]\d+)?)", re.IGNORECASE)
 _QUOTES = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
 
 
@@ -89,22 +90,23 @@ def parse_score(judgment: str, response: str = "") -> Score:
     """The score that ends a judgment: the last `Score: s` of the judge's own, s a decimal in [0, 5] (METHOD §3.3).
 
     judgment: what the judge wrote; response: what it judged. A score line is the judge's own unless it stands in
-    quotation marks, in a block quote or a code block, or repeats the response: a line that the response holds too
-    counts only as the judgment's last line, and not behind the line that precedes it in the response.
+    quotation marks, in a block quote or a code block. A score that the response claims for itself counts only as
+    the judgment's last line, alone on it, and neither behind a colon nor behind the words that precede it there.
     `4/5`, `4 out of 5`, `4,5`, Markdown around label or number are read; another scale (8/10) is out of range.
     Score lines that follow one another directly and differ, or a second number on the line, are contradictory.
     """
     lines = _own_lines(judgment)
-    copied = [line.strip() for line in response.splitlines() if line.strip()]
+    claims = {(_value(claim), _last_words(response[: claim.start()])) for claim in _CLAIM.finditer(response)}
     scores: list[tuple[int, re.Match[str]]] = []
     for place, line in enumerate(lines):
-        if (match := _SCORE_LINE.match(line)) and not _is_copied(lines, place, copied):
+        if (match := _SCORE_LINE.match(line)) and not _is_quoted(lines, place, match, claims):
             scores.append((place, match))
     if lines and (not scores or scores[-1][0] != len(lines) - 1):
         last = lines[-1]
         inline = _SCORE_AT_END.search(last)
         # the end of the closing sentence; a quotation opened before the label closes after it, so none may be open
-        if inline and not re.search(rf"[{_QUOTES}]\W*$", last[: inline.start()]) and last.strip() not in copied:
+        is_quoted = inline and set(re.split(r"\w", last[: inline.start()])[-1]) & set(_QUOTES)
+        if inline and not is_quoted and all(_value(inline) != value for value, _ in claims):
             scores.append((len(lines) - 1, inline))
     if not scores:
         return Score(None, "no_score")
@@ -140,15 +142,25 @@ def _own_lines(text: str) -> list[str]:
     return own
 
 
-def _is_copied(lines: list[str], place: int, copied: list[str]) -> bool:
-    """Whether a line of the judgment repeats the response rather than speaks for the judge."""
-    line = lines[place].strip()
-    if line not in copied:
-        return False
-    if place < len(lines) - 1:
-        return True
-    before = lines[place - 1].strip() if place else None
-    return any(copied[at] == line and at > 0 and copied[at - 1] == before for at in range(len(copied)))
+def _is_quoted(lines: list[str], place: int, match: re.Match[str], claims: set[tuple[float, tuple[str, ...]]]) -> bool:
+    """Whether a score line ends a quotation, or repeats what the response claims: a value, and the words before it."""
+    claimed = [words for value, words in claims if value == _value(match)]
+    line_before = lines[place - 1] if place else ""
+    before = _last_words(line_before + " " + match.string[: match.start("label")])
+    stands_alone = place == len(lines) - 1 and not re.search(r"\w", match["rest"])
+    is_introduced = line_before.rstrip(" *_`").endswith(":")
+    return _ends_quotation(match) or any(
+        not stands_alone or is_introduced or (words and before[-len(words) :] == words) for words in claimed
+    )
+
+
+def _last_words(text: str) -> tuple[str, ...]:
+    """Up to three words that end a text, whatever stands between them."""
+    return tuple(re.findall(r"[^\W_]+", text[-200:].casefold())[-3:])
+
+
+def _ends_quotation(match: re.Match[str]) -> bool:
+    return match["rest"].rstrip(" .!*_`").endswith(tuple(_QUOTES))
 
 
 @dataclass(frozen=True)
@@ -175,7 +187,11 @@ def parse_winner(text: str) -> Winner:
     lines that follow one another directly and differ, or that name a second side, are contradictory.
     """
     lines = _own_lines(text)
-    verdicts = [(place, match) for place, line in enumerate(lines) if (match := _WINNER_LINE.match(line))]
+    verdicts = [
+        (place, match)
+        for place, line in enumerate(lines)
+        if (match := _WINNER_LINE.match(line)) and not _ends_quotation(match)
+    ]
     if not verdicts:
         return Winner(None, "no_winner")
     place, match = verdicts[-1]

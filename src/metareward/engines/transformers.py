@@ -20,8 +20,8 @@ import torch
 import transformers.utils
 from torch import Tensor
 
-# sklearn serves assisted decoding alone and costs 1.5 s at import, in every stage
-transformers.utils.is_sklearn_available = lambda: False
+# Assisted decoding alone needs sklearn, and object detection scipy: unused here, and 1.9 s at import in every stage.
+transformers.utils.is_sklearn_available = transformers.utils.is_scipy_available = lambda: False
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from metareward.encode import encode_chat
