@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+plt.rcParams["svg.fonttype"] = "none"  # text stays text
 plt.rcParams["svg.hashsalt"] = "metareward"  # the same run draws the same bytes
 
 PANELS = {

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,11 +39,20 @@ def evaluation(checkpoint: str) -> Path:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage script's function on the command line; a user's mistake is one line and exit code 2."""
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         typer.run(stage)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when DVC is killed: else it would run on, and refuse its successor the journal."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def load() -> Params:
@@ -67,7 +77,7 @@ def stage_seed(params: Params) -> int:
     return content_seed(params.seed, Path(sys.argv[0]).stem, *sys.argv[1:2])
 
 
-def sample(params: Params, model: Path, requests: Iterable[Request]) -> pl.DataFrame:
+def sample(params: Params, model: Path, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
     """Completions of the requests by a checkpoint, journaled under .work/ by stage and iteration."""
     label = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
     return generate.sample(params.engine, model, requests, work_directory(Path.cwd()) / label, label)

@@ -1,5 +1,6 @@
 """Let the seed judge ranked human replies; an empty table where the judge examples are ready-made."""
 
+from functools import partial
 from pathlib import Path
 
 from metareward.generate import judgment_requests, judgments_table
@@ -14,7 +15,7 @@ def eft_judge() -> None:
     judgments = empty_table("judgments")
     if params.eft.source == "ranked":
         judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
-        requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
+        requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
         judgments = judgments_table(judged, sample(params, MODELS / "seed", requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
     say(f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")

@@ -1,5 +1,6 @@
 """Evaluate a checkpoint on the held-out sets; the referee compares its responses with the seed's."""
 
+from functools import partial
 from pathlib import Path
 
 from metareward import evaluate, generate
@@ -16,19 +17,19 @@ def main(checkpoint: str) -> None:
 
     prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
     changes = {"n": 1, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
-    requests = generate.response_requests(prompts, params.respond.model_copy(update=changes), seed)
+    requests = partial(generate.response_requests, prompts, params.respond.model_copy(update=changes), seed)
     responses = generate.responses_table(sample(params, model, requests))
     write_table(responses, folder / "responses.parquet", "responses")
 
     judged = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     judge = params.judge.model_copy(update={"n": settings.n_judgments})
-    requests = generate.judgment_requests(judged, texts, judge, seed)
+    requests = partial(generate.judgment_requests, judged, texts, judge, seed)
     judgments = generate.judgments_table(judged, sample(params, model, requests))
     write_table(judgments, folder / "judgments.parquet", "judgments")
 
     first = judged.unique("prompt_id", keep="first", maintain_order=True)
     listed = list_battles(first, judgments)
-    requests = generate.battle_requests(listed, first, judged, judgments, texts, params.meta_judge, seed)
+    requests = partial(generate.battle_requests, listed, first, judged, judgments, texts, params.meta_judge, seed)
     verdicts = generate.battles_table(listed, sample(params, model, requests))
     write_table(verdicts, folder / "verdicts.parquet", "battles")
 
@@ -36,7 +37,7 @@ def main(checkpoint: str) -> None:
     if checkpoint != "seed":
         baseline = read_table(evaluation("seed") / "responses.parquet", "responses")
         compared = evaluate.pair_responses(prompts, responses, baseline)
-        requests = evaluate.comparison_requests(compared, texts, params.meta_judge, seed)
+        requests = partial(evaluate.comparison_requests, compared, texts, params.meta_judge, seed)
         referee = sample(params, MODELS / settings.referee, requests)
         comparisons = evaluate.comparisons_table(compared, referee)
     write_table(comparisons, folder / "comparisons.parquet", "comparisons")

@@ -1,5 +1,7 @@
 """Judge: sample n judgments of each response of an iteration, and read their scores."""
 
+from functools import partial
+
 from metareward.generate import judged_responses, judgment_requests, judgments_table
 from metareward.tables import read_table, tally, write_table
 
@@ -11,7 +13,7 @@ def judge(name: str, prev: str) -> None:
     prompts = read_table(iteration(name) / "prompts.parquet", "prompts")
     responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
     judged = judged_responses(prompts, responses)
-    requests = judgment_requests(judged, templates(params), params.judge, stage_seed(params))
+    requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
     judgments = judgments_table(judged, sample(params, MODELS / prev, requests))
     judgments = write_table(judgments, iteration(name) / "judgments.parquet", "judgments")
     say(f"{judgments.height} judgments of {judged.height} responses; invalid: {tally(judgments['invalid_reason'])}")

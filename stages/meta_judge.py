@@ -1,5 +1,7 @@
 """Meta-judge: let each two judgments of a chosen response battle, in both orders."""
 
+from functools import partial
+
 from metareward.generate import battle_requests, battles_table
 from metareward.select import list_battles
 from metareward.tables import read_table, tally, write_table
@@ -14,8 +16,15 @@ def meta_judge(name: str, prev: str) -> None:
     responses = read_table(folder / "unique_responses.parquet", "responses")
     judgments = read_table(folder / "judgments.parquet", "judgments")
     listed = list_battles(read_table(folder / "choices.parquet", "choices"), judgments)
-    requests = battle_requests(
-        listed, prompts, responses, judgments, templates(params), params.meta_judge, stage_seed(params)
+    requests = partial(
+        battle_requests,
+        listed,
+        prompts,
+        responses,
+        judgments,
+        templates(params),
+        params.meta_judge,
+        stage_seed(params),
     )
     battles = battles_table(listed, sample(params, MODELS / prev, requests))
     battles = write_table(battles, folder / "battles.parquet", "battles")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,41 @@ def test_show_prints_a_row_for_each_checkpoint(tmp_path, monkeypatch, capsys):
     assert " 7 " in rows["m1"]
     assert "150" in rows["m1"]
     assert "0.625" not in rows["seed"]
+
+
+def test_journals_that_nothing_needs_are_cleared(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    for stage, files in {"respond@m1": ("complete",), "judge@m1": ()}.items():
+        folder = tmp_path / ".work" / stage / "f"
+        folder.mkdir(parents=True)
+        for name in ("lock", *files):
+            (folder / name).touch()
+    cli.journal()
+    rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("│")}
+    assert "complete" in rows["respond@m1"]
+    assert "unfinished" in rows["judge@m1"]
+    cli.journal(clear=True)
+    assert "deleted 1 of 2" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / ".work").glob("*/f")] == ["f"]
+    cli.journal(clear=True, everything=True)
+    assert "deleted 1 of 1" in capsys.readouterr().out
+    assert list((tmp_path / ".work").glob("*/f")) == []
+
+
+def test_plan_counts_what_the_demo_asks_for(monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setattr(cli, "PARAMS", Path("profiles/demo.yaml"))
+    cli.plan(prefill_rate=1000.0, decode_rate=100.0, gpus=2)
+    out = capsys.readouterr().out
+    rows = {line.split()[1]: line.split()[3::2] for line in out.splitlines() if line.startswith("│")}
+    assert rows["respond@m1"][:2] == ["8", "32"]  # 8 prompts, 4 responses of each
+    assert rows["judge@m1"][:2] == ["32", "96"]  # 3 judgments of each
+    assert rows["meta-judge@m1"][:2] == ["48", "48"]  # of 8 responses, 3 judgments in 6 ordered pairs
+    assert rows["meta-judge@m3"][:2] == ["0", "0"]
+    assert rows["evaluate@sft"][:2] == ["48", "66"]  # 6 prompts, 18 replies judged twice, 12 verdicts, 12 comparisons
+    prefill, decode = (int(cell.replace(",", "")) for cell in rows["total"][2:4])
+    assert f"{(prefill / 1000 + decode / 100) / 3600:.2f} GPU-hours" in out
 
 
 def test_import_is_light():

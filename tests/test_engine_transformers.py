@@ -255,7 +255,7 @@ def test_greedy_and_sampled_requests_share_a_batch(engine):
 def test_two_processes_write_the_same_bytes(tiny_model):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_engine_transformers import *\n"
-        "engine = TransformersEngine(sys.argv[2], batch_tokens=600)\n"
+        "engine = TransformersEngine(Path(sys.argv[2]), batch_tokens=600)\n"
         "print(repr(flat(engine.generate(requests(TEXTS[:6])))))"
     )
     command = [sys.executable, "-c", code, os.path.dirname(__file__), str(tiny_model)]
@@ -266,7 +266,8 @@ def test_two_processes_write_the_same_bytes(tiny_model):
 
 def test_the_engine_loads_nothing_it_does_not_need(tiny_model):
     code = (
-        "import sys; from metareward.engines.transformers import TransformersEngine; TransformersEngine(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from metareward.engines.transformers import TransformersEngine\n"
+        "TransformersEngine(Path(sys.argv[1]))\n"
         "print(sorted({'sklearn', 'pandas', 'datasets', 'trl', 'vllm'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code, str(tiny_model)], capture_output=True, text=True, check=True)

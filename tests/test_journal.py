@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+import metareward.journal
 from metareward.engines import Completion, Request, Sampling
 from metareward.errors import UserError
 from metareward.journal import (
@@ -18,7 +21,6 @@ from metareward.journal import (
     fingerprint,
     folder_digest,
     list_journals,
-    run,
     work_directory,
 )
 
@@ -44,6 +46,11 @@ class Echo:
                 yield [Completion(r.id, sample, f"{r.id} {sample}", 5, "stop") for r in batch for sample in range(r.n)]
 
 
+def run(generator, requests, journal, *report):
+    total = sum(request.n for request in requests)
+    return metareward.journal.run(partial(generator.generate, requests), total, journal, *report)
+
+
 @pytest.fixture
 def every_list_a_part(monkeypatch):
     monkeypatch.setattr("metareward.journal.SECONDS_PER_PART", 0.0)
@@ -61,8 +68,8 @@ def test_a_run_gives_all_rows_and_a_second_one_asks_for_nothing(tmp_path):
     seen = []
     table = run(Echo(), REQUESTS, Journal(tmp_path, "f"), lambda *progress: seen.append(progress))
     assert rows(table) == EXPECTED
-    assert seen[0] == (0, 24, 0)
-    assert seen[-1] == (24, 24, 120)
+    assert seen[0] == (0, 0)
+    assert seen[-1] == (24, 120)
     again = Echo()
     assert run(again, REQUESTS, Journal(tmp_path, "f")).equals(table)
     assert again.asked == []
@@ -74,7 +81,7 @@ def test_batches_that_come_fast_are_gathered_into_one_part(tmp_path):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, every_list_a_part):
-    def stop(completions, total, tokens):
+    def stop(completions, tokens):
         if completions == 12:
             raise KeyboardInterrupt
 
@@ -83,8 +90,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, every_list_a_part):
     rest, seen = Echo(), []
     assert rows(run(rest, REQUESTS, Journal(tmp_path, "f"), lambda *progress: seen.append(progress))) == EXPECTED
     assert rest.asked == [request.id for request in REQUESTS[6:]]
-    assert seen[0] == (12, 24, 0)
-    assert seen[-1] == (24, 24, 60)  # tokens of this run only
+    assert seen[0] == (12, 0)
+    assert seen[-1] == (24, 60)  # tokens of this run only
 
 
 def torn(path):
@@ -142,11 +149,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import metareward.journal
-from test_journal import REQUESTS, Echo
+from test_journal import REQUESTS, Echo, run
 metareward.journal.SECONDS_PER_PART = 0.0
 journal = metareward.journal.Journal(Path(sys.argv[2]), "f")
-report = lambda completions, total, tokens: print(completions, flush=True)
-metareward.journal.run(Echo(float(sys.argv[3])), REQUESTS, journal, report)
+report = lambda completions, tokens: print(completions, flush=True)
+run(Echo(float(sys.argv[3])), REQUESTS, journal, report)
 """
 
 
@@ -164,7 +171,7 @@ def test_a_second_writer_is_refused_by_name_until_the_first_is_dead(tmp_path):
         with pytest.raises(UserError, match=rf"process {first.pid} on \S+"), Journal(stage, "f"):
             pass
         (entry,) = list_journals(tmp_path)
-        assert entry.writer.startswith(f"process {first.pid} on ")
+        assert entry.state.startswith(f"being written by process {first.pid} on ")
         assert clear_journals([entry]) == []
     finally:
         first.kill()
@@ -189,18 +196,36 @@ def test_killed_at_any_moment_a_rerun_keeps_what_was_written_and_ends_with_the_s
         assert rows(run(Echo(), REQUESTS, Journal(folder, "f"))) == EXPECTED
 
 
-def test_memory_does_not_grow_with_the_number_of_requests():
+SAMPLER = """
+import resource, sys
+from pathlib import Path
+from metareward import generate, params
+from metareward.engines import Completion, Request, Sampling
+
+class Writer:
+    def generate(self, requests, done):
+        for request in requests:
+            yield [Completion(request.id, k, "a judgment of some length " * 10, 60, "stop") for k in range(request.n)]
+
+def requests():
+    for k in range(int(sys.argv[1])):
+        yield Request(f"{k}", [{"role": "user", "content": f"prompt {k} " * 400}], 2, Sampling(0.8, 0.95, 60), 1)
+
+generate.load_engine = lambda *_: Writer()
+folder = Path(sys.argv[2])
+engine = params.load_params(Path(sys.argv[3])).engine
+table = generate.sample(engine, folder / "model", requests, folder / "work", "judge")
+assert table.height == 2 * int(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(tmp_path):
     def peak(n):
-        code = (
-            "import resource, sys, tempfile; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-            "from test_journal import Echo; from metareward.journal import *\n"
-            "from metareward.engines import Request, Sampling\n"
-            "requests = [Request(f'{k}', [], 1, Sampling(0, 1, 1), 1) for k in range(int(sys.argv[2]))]\n"
-            "run(Echo(), requests, Journal(Path(tempfile.mkdtemp()), 'f'))\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        command = [sys.executable, "-c", code, os.path.dirname(__file__), str(n)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        folder = tmp_path / str(n)
+        command = [sys.executable, "-c", SAMPLER, str(n), str(folder), "profiles/demo.yaml"]
+        root = Path(__file__).parents[1]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout)
 
     assert peak(20_000) < 1.1 * peak(1_000)
 
@@ -231,14 +256,24 @@ def test_the_work_directory_is_the_main_checkouts_also_in_a_temporary_experiment
         assert work_directory(start) == tmp_path / ".work"
 
 
-def test_journals_are_listed_and_cleared(tmp_path):
-    run(Echo(), REQUESTS, Journal(tmp_path / "respond", "f1"))
-    run(Echo(), REQUESTS[:3], Journal(tmp_path / "judge", "f2"))
-    entries = {entry.stage: entry for entry in list_journals(tmp_path)}
-    assert {stage: (e.fingerprint, e.parts, e.completions, e.writer) for stage, e in entries.items()} == {
-        "respond": ("f1", 1, 24, None),
-        "judge": ("f2", 1, 6, None),
-    }
-    assert all(entry.size > 500 and 0 <= entry.age < 60 for entry in entries.values())
-    assert clear_journals([entries["judge"]]) == [entries["judge"]]
-    assert [entry.stage for entry in list_journals(tmp_path)] == ["respond"]
+def test_journals_are_listed_with_whom_they_belong_to_and_cleared(tmp_path, every_list_a_part):
+    def stop(completions, tokens):
+        if completions:
+            raise KeyboardInterrupt
+
+    for number, name in enumerate(("old", "young")):
+        with pytest.raises(KeyboardInterrupt):
+            run(Echo(), REQUESTS, Journal(tmp_path / "respond", name), stop)
+        for file in (tmp_path / "respond" / name).iterdir():
+            os.utime(file, (time.time() - 100 + 50 * number,) * 2)
+    run(Echo(), REQUESTS[:3], Journal(tmp_path / "judge", "f"))
+    entries = list_journals(tmp_path)
+    assert [(e.stage, e.fingerprint, e.completions, e.state) for e in entries] == [
+        ("judge", "f", 6, "complete"),
+        ("respond", "young", 6, "unfinished"),
+        ("respond", "old", 6, "left behind"),
+    ]
+    assert all(entry.size > 500 for entry in entries)
+    assert [round(entry.age, -1) for entry in entries] == [0, 50, 100]
+    assert clear_journals(entries[1:2]) == entries[1:2]
+    assert [entry.fingerprint for entry in list_journals(tmp_path)] == ["f", "old"]

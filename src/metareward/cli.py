@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from metareward.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-PROFILES = Path("profiles")
+PROFILES, PARAMS = Path("profiles"), Path("params.yaml")
 COLUMNS = {
     "agreement_ties_half": "agreement",
     "spearman": "Spearman",
@@ -30,7 +31,7 @@ def check() -> None:
 
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
-    params = load_params(Path("params.yaml"))
+    params = load_params(PARAMS)
     check_inputs(params)
     check_seed_model(params.seed_model)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
@@ -75,6 +76,90 @@ def show() -> None:
     Console(width=max(120, Console().width)).print(table)
     print("win rate: responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval")
     print("Every number: metrics.json. Every row: data/ (Parquet). What depends on what: dvc dag. Ablations: README.md")
+
+
+@app.command()
+def journal(
+    clear: Annotated[bool, typer.Option("--clear", help="delete those that are complete or left behind")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="with --clear: the unfinished, too")] = False,
+) -> None:
+    """List what stages have generated so far, and delete what no stage will go on from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from metareward.journal import clear_journals, list_journals, work_directory
+
+    work = work_directory(Path.cwd())
+    entries = list_journals(work)
+    if clear:
+        useless = [entry for entry in entries if everything or entry.state in ("complete", "left behind")]
+        gone = clear_journals(useless)
+        print(f"deleted {len(gone)} of {len(entries)} journals, {sum(entry.size for entry in gone) / 1e6:.1f} MB")
+        return
+    table = Table(title=f"Journals in {work}")
+    for heading in ("stage", "fingerprint", "completions", "MB", "hours old", "state"):
+        table.add_column(heading, justify="right" if heading in ("completions", "MB", "hours old") else "left")
+    for entry in entries:
+        size, age = f"{entry.size / 1e6:.1f}", f"{entry.age / 3600:.1f}"
+        table.add_row(entry.stage, entry.fingerprint, str(entry.completions), size, age, entry.state)
+    Console(width=max(120, Console().width)).print(table)
+
+
+@app.command()
+def plan(
+    prefill_rate: Annotated[float | None, typer.Option(help="prompt tokens per second of one GPU or machine")] = None,
+    decode_rate: Annotated[float | None, typer.Option(help="tokens written per second by one GPU or machine")] = None,
+    gpus: Annotated[int, typer.Option(help="how many of them work side by side")] = 1,
+    response_tokens: Annotated[float | None, typer.Option(help="expected length; else as the held-out replies")] = None,
+    judgment_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
+    verdict_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
+) -> None:
+    """What a run will ask for: requests and tokens of each stage, disk, and time at a given speed.
+
+    Nothing is loaded or run. Where a stage has run already, what it wrote stands beside.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from metareward.params import load_params
+    from metareward.plan import CHARS_PER_TOKEN, Lengths, expected_lengths
+    from metareward.plan import plan as loads_of
+    from metareward.prompts import load_templates
+
+    params = load_params(PARAMS)
+    templates = load_templates(dict(params.templates))
+    found = expected_lengths(params, templates)
+    lengths = Lengths(
+        response_tokens or found.response, judgment_tokens or found.judgment, verdict_tokens or found.verdict
+    )
+    loads = list(loads_of(params, templates, lengths, Path("data")))
+    table = Table(title="Generation")
+    for heading in ("stage", "requests", "samples", "prompt tokens", "tokens written", "written so far", "hours"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    total = 0.0
+    for load in loads:
+        seconds = load.prefill / (prefill_rate or inf) + load.decode / (decode_rate or inf)
+        total += seconds / gpus / 3600
+        counts = (load.requests, load.samples, load.prefill, load.decode)
+        done = "-" if load.done is None else f"{load.done:,}"
+        table.add_row(load.stage, *(f"{count:,}" for count in counts), done, f"{seconds / gpus / 3600:.2f}")
+    table.add_section()
+    sums = [sum(getattr(load, name) for load in loads) for name in ("requests", "samples", "prefill", "decode")]
+    so_far = sum(load.done or 0 for load in loads)
+    table.add_row("total", *(f"{count:,}" for count in sums), f"{so_far:,}", f"{total:.2f}")
+    Console(width=max(120, Console().width)).print(table)
+    print(
+        f"expected tokens of a response {lengths.response:.0f}, a judgment {lengths.judgment:.0f}, a verdict "
+        f"{lengths.verdict:.0f}; {CHARS_PER_TOKEN} characters to a token"
+    )
+    print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e9:.2f} GB")
+    if (seed := next((p for p in (Path("models/seed"), Path(params.seed_model)) if p.is_dir()), None)) is not None:
+        size = sum(file.stat().st_size for file in seed.rglob("*") if file.is_file())
+        print(f"checkpoints: {len(params.checkpoints)} of {size / 1e9:.2f} GB each")
+    if prefill_rate and decode_rate:
+        print(f"time: {total:.2f} hours of generation, {total * gpus:.2f} GPU-hours; training is not counted")
+    else:
+        print("time: give --prefill-rate and --decode-rate of the hardware")
 
 
 def main() -> None:

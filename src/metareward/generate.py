@@ -4,8 +4,8 @@ Requests come in the order in which neighbours share the longest prefix: all sam
 the judgments of one prompt's responses next to each other, battles sorted by response and Judgment A.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -13,47 +13,49 @@ from tqdm import tqdm
 
 from metareward import params
 from metareward.engines import Completion, Request, Sampling, load_engine
-from metareward.ids import content_id
+from metareward.ids import content_id, content_seed
 from metareward.journal import COMPLETIONS, Journal, fingerprint, folder_digest, run
 from metareward.prompts import Templates, parse_score, parse_winner
 from metareward.tables import MESSAGES, TABLES
 
 
-def sample(engine: params.Engine, model: Path, requests: Iterable[Request], work: Path, label: str) -> pl.DataFrame:
+def sample(
+    engine: params.Engine, model: Path, requests: Callable[[], Iterable[Request]], work: Path, label: str
+) -> pl.DataFrame:
     """Completions of the requests by the model of a folder (journal.COMPLETIONS), with a progress bar.
 
+    requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
     work: the folder of the stage's journals; a run that was stopped goes on from there. The model is loaded only where
     something is left to generate.
     """
-    listed = list(requests)
-    if not listed:
+    total, digest, seed = 0, hashlib.blake2b(), 0
+    for request in requests():
+        total += request.n
+        digest.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
+        seed = request.seed
+    if not total:
         return pl.DataFrame(schema=COMPLETIONS)
-    digest = fingerprint(
-        requests=[content_id(r.id, r.messages, r.n, r.sampling, r.seed) for r in listed],
-        engine=engine.model_dump(),
-        model=folder_digest(model),
-        code=folder_digest(Path(__file__).parent / "engines", "*.py"),
+    journal = Journal(
+        work,
+        fingerprint(
+            requests=digest.hexdigest(),
+            engine=engine.model_dump(),
+            model=folder_digest(model),
+            code=folder_digest(Path(__file__).parent / "engines", "*.py"),
+        ),
     )
-    with tqdm(desc=label, unit=" samples", total=sum(request.n for request in listed)) as bar:
 
-        def show(completions: int, total: int, tokens: int) -> None:
+    def complete(done: Collection[str]) -> Iterator[list[Completion]]:
+        # one stream of draws must not begin anew where a run is resumed
+        yield from load_engine(engine, model, content_seed(seed, len(done))).generate(requests(), done)
+
+    with tqdm(desc=label, unit=" samples", total=total) as bar:
+
+        def show(completions: int, tokens: int) -> None:
             bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
             bar.update(completions - bar.n)
 
-        return run(_Loaded(engine, model), listed, Journal(work, digest), show)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A Generator whose model is loaded when it is first asked for something."""
-
-    engine: params.Engine
-    model: Path
-
-    def generate(self, requests: Sequence[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        engine = self.engine
-        generator = load_engine(engine.name, self.model, engine.dtype, engine.max_context, engine.batch_tokens)
-        yield from generator.generate(requests, done)
+        return run(complete, total, journal, show)
 
 
 def user_message(text: str) -> list[dict[str, str]]:
@@ -132,7 +134,8 @@ def battle_requests(
     seed: int,
 ) -> Iterator[Request]:
     """Meta-judge: one verdict for each row of `select.list_battles`; the request id is the battle's."""
-    text_of = dict(judgments.select("judgment_id", "judgment").iter_rows())
+    chosen = judgments.join(pairs, on="response_id", how="semi")
+    text_of = dict(chosen.select("judgment_id", "judgment").iter_rows())
     rows = pairs.join(prompts.select("prompt_id", "prompt"), on="prompt_id").join(
         responses.select("response_id", "response"), on="response_id"
     )

@@ -13,14 +13,14 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
 
-from metareward.engines import Completion, Generator, Request
+from metareward.engines import Completion
 from metareward.errors import UserError
 from metareward.ids import content_id
 
@@ -153,28 +153,28 @@ class Journal:
 
 
 def run(
-    generator: Generator,
-    requests: Sequence[Request],
+    complete: Callable[[Collection[str]], Iterator[list[Completion]]],
+    total: int,
     journal: Journal,
-    on_progress: Callable[[int, int, int], None] = lambda completions, total, tokens: None,
+    on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
 ) -> pl.DataFrame:
     """Completions of all requests, those of earlier runs included, sorted by request id and sample.
 
-    on_progress is called with (completions so far, completions in total, new tokens of this run), at the start and
-    whenever a list of completions comes. Raises RuntimeError when the generator left some out.
+    complete: given the ids of the requests that are done, generates the others' completions (Generator.generate).
+    total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
+    and whenever a list of completions comes. Raises RuntimeError when the generator left some out.
     """
-    total = sum(request.n for request in requests)
     with journal:
         tokens_before = journal.n_tokens
-        on_progress(journal.n_completions, total, 0)
+        on_progress(journal.n_completions, 0)
         pending: list[Completion] = []
         flushed = time.monotonic()
         try:
             if journal.n_completions < total:
-                for completions in generator.generate(requests, frozenset(journal.done)):
+                for completions in complete(frozenset(journal.done)):
                     pending += completions
                     new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
-                    on_progress(journal.n_completions + len(pending), total, new)
+                    on_progress(journal.n_completions + len(pending), new)
                     if time.monotonic() - flushed >= SECONDS_PER_PART:
                         journal.append(pending)
                         pending, flushed = [], time.monotonic()
@@ -182,35 +182,44 @@ def run(
             journal.append(pending)
         if journal.n_completions != total:
             raise RuntimeError(f"the engine gave {journal.n_completions} completions of {total} asked for")
+        (journal.folder / "complete").touch()
         return journal.read()
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A journal on disk: parts, completions, its size in bytes, the seconds since its last part, and who writes it."""
+    """A journal on disk: completions, its size in bytes, the seconds since its last part, and whom it belongs to.
+
+    state: "being written by ...", "complete" (its stage has all it needs), "left behind" (a younger journal of the same
+    stage has other inputs, params or code) or "unfinished" (the stage will go on from it).
+    """
 
     stage: str
     fingerprint: str
-    parts: int
     completions: int
     size: int
     age: float
-    writer: str | None
+    state: str
     folder: Path
 
 
 def list_journals(work: Path) -> list[Entry]:
     """All journals of a work directory, the youngest first."""
-    entries = []
-    for folder in (path.parent for path in work.glob("*/*/lock")):
-        parts = sorted(folder.glob("*.parquet"))
-        files = [path.stat() for path in folder.iterdir() if path.is_file()]
-        age = time.time() - max(file.st_mtime for file in files)
-        completions = sum(_rows(path) for path in parts)
-        writer = (folder / "holder").read_text() if _is_locked(folder) and (folder / "holder").is_file() else None
-        size = sum(file.st_size for file in files)
-        entries.append(Entry(folder.parent.name, folder.name, len(parts), completions, size, age, writer, folder))
-    return sorted(entries, key=lambda entry: entry.age)
+    entries: list[Entry] = []
+    folders = [path.parent for path in work.glob("*/*/lock")]
+    ages = {folder: time.time() - max(file.stat().st_mtime for file in folder.iterdir()) for folder in folders}
+    for folder, age in sorted(ages.items(), key=lambda item: item[1]):
+        holder = folder / "holder"
+        if _is_locked(folder):
+            state = f"being written by {holder.read_text() if holder.is_file() else 'another process'}"
+        elif (folder / "complete").exists():
+            state = "complete"
+        else:
+            state = "left behind" if folder.parent.name in {entry.stage for entry in entries} else "unfinished"
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        completions = sum(_rows(path) for path in folder.glob("*.parquet"))
+        entries.append(Entry(folder.parent.name, folder.name, completions, size, age, state, folder))
+    return entries
 
 
 def clear_journals(entries: Collection[Entry]) -> list[Entry]:

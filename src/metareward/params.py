@@ -25,10 +25,15 @@ class _Section(BaseModel):
 class Engine(_Section):
     """What generates text, and within which memory."""
 
-    name: Literal["auto", "transformers"]
+    name: Literal["auto", "transformers", "vllm", "openai", "ray"]
     dtype: Literal["auto", "float32", "bfloat16"]
     max_context: Count  # tokens of prompt and response together
-    batch_tokens: Count  # transformers: key-value slots of one batch
+    batch_tokens: Count  # transformers, ray: key-value slots of one batch
+    tensor_parallel: Count  # vllm: GPUs of one copy of the model
+    base_url: Text | None  # openai: of the endpoint
+    concurrency: Count  # openai: requests in flight
+    worker: Literal["auto", "transformers", "vllm"]  # ray: the engine in each worker
+    workers: Count | None  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
 
 
 class Prompts(_Section):
@@ -159,7 +164,7 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
         # an unknown key often causes a missing one, so it is the better thing to name
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         raise UserError(_explain(problems[0], source)) from None
-    _check_iterations(params, source)
+    _check_together(params, source)
     return params
 
 
@@ -176,7 +181,8 @@ def load_params(path: Path) -> Params:
     return parse_params(values, str(path))
 
 
-def _check_iterations(params: Params, source: str) -> None:
+def _check_together(params: Params, source: str) -> None:
+    """What no field can check alone: the chain of iterations, the referee, the endpoint."""
     known = {"sft", *params.iterations}
     starts: dict[str, str] = {}
     for name, iteration in params.iterations.items():
@@ -201,6 +207,11 @@ def _check_iterations(params: Params, source: str) -> None:
         at, reached = starts[at], reached + 1
     if reached != len(starts):
         raise UserError(f"the iterations do not form one chain that begins at sft. ({source}: iterations.*.prev)")
+    if params.engine.name == "openai" and not params.engine.base_url:
+        raise UserError(
+            "base_url is null, but the engine is openai; it must be the endpoint's address, "
+            f"http://localhost:8000/v1 for one. ({source}: engine.base_url)"
+        )
     if params.evaluate.referee not in params.checkpoints:
         raise UserError(
             f"referee is {params.evaluate.referee!r}; it must be one of {', '.join(params.checkpoints)}. "

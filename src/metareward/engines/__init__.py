@@ -3,10 +3,16 @@
 An engine is any object with `generate`; each lives in one file of this package, which alone imports its library.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from metareward.errors import UserError
+
+if TYPE_CHECKING:
+    from metareward import params
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Completion:
 
 
 class Generator(Protocol):
-    def generate(self, requests: Sequence[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+    def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Yield completions as they finish, all n samples of a request in one list.
 
         requests: all requests of the stage, in the order in which neighbours share prefixes.
@@ -57,8 +63,39 @@ class Generator(Protocol):
         ...
 
 
-def load_engine(name: str, model: Path, dtype: str, max_context: int, batch_tokens: int) -> Generator:
-    """The engine of a name, with the model of a folder loaded. "auto" is transformers."""
+def load_engine(settings: "params.Engine", model: Path, seed: int) -> Generator:
+    """The engine that settings name, with the model of a folder loaded; seed: of the engines with one stream of draws.
+
+    Raises UserError when the library of the engine is not installed.
+    """
+    name = local_engine(settings.name)
+    if name != "transformers" and find_spec(name) is None:
+        raise UserError(f"{name} is not installed. Hint: pip install '.[{name}]' (params.yaml: engine.name)")
+    if name == "vllm":
+        from metareward.engines.vllm import VllmEngine
+
+        return VllmEngine(model, settings.dtype, settings.max_context, settings.tensor_parallel, seed)
+    if name == "openai":
+        from metareward.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(model, settings.base_url or "", settings.concurrency, settings.max_context)
+    if name == "ray":
+        from metareward.engines.ray import RayEngine
+
+        return RayEngine(model, settings, seed)
     from metareward.engines.transformers import TransformersEngine
 
-    return TransformersEngine(model, dtype=dtype, batch_tokens=batch_tokens, max_context=max_context)
+    return TransformersEngine(model, settings.dtype, settings.batch_tokens, settings.max_context)
+
+
+def local_engine(name: str, has_gpu: bool | None = None) -> str:
+    """What "auto" stands for: vllm where it is installed and a GPU is there, else transformers."""
+    if name != "auto":
+        return name
+    if find_spec("vllm") is None:
+        return "transformers"
+    if has_gpu is None:
+        import torch
+
+        has_gpu = torch.cuda.is_available()
+    return "vllm" if has_gpu else "transformers"

@@ -8,7 +8,7 @@ planned over all requests, done or not, a resumed run repeats even that.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,13 @@ from torch import Tensor
 
 # Assisted decoding alone needs sklearn, and object detection scipy: unused here, and 1.9 s at import in every stage.
 transformers.utils.is_sklearn_available = transformers.utils.is_scipy_available = lambda: False
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from metareward.encode import encode_chat
 from metareward.engines import Completion, Request
+from metareward.engines.batches import Prompt, completion, encode, end_tokens, load_tokenizer, plan, too_long
 from metareward.engines.sampling import sample_tokens, uniform_streams
-from metareward.engines.tree import Tree, common_prefix, compaction, supports, use_tree
+from metareward.engines.tree import Tree, compaction, supports, use_tree
 from metareward.errors import UserError
-
-
-@dataclass
-class Prompt:
-    """A request with its prompt's token ids; room: how many tokens may follow them."""
-
-    request: Request
-    tokens: list[int]
-    room: int
 
 
 class TransformersEngine:
@@ -59,14 +50,14 @@ class TransformersEngine:
         transformers.utils.logging.disable_progress_bar()
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = choose_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
-        self.tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+        self.tokenizer = load_tokenizer(model_path)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
         )
         self.model.to(self.device).eval()
         self.batch_tokens = batch_tokens
         self.max_context = _max_context(self.model.config, max_context)
-        self.ends = _end_tokens(self.model, self.tokenizer)
+        self.ends = end_tokens(model_path, self.tokenizer)
         self.shares_prefixes = supports(self.model)
         if self.shares_prefixes:
             use_tree(self.model)
@@ -74,42 +65,18 @@ class TransformersEngine:
     @torch.inference_mode()
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Completions of one batch after the other, in the order of the requests. See engines.Generator."""
-        for batch in self.plan(requests):
+        for batch in plan(encode(self.tokenizer, requests, self.max_context), self.batch_tokens):
             missing = [prompt for prompt in batch if prompt.request.id not in done]
             if not missing:
                 continue
+            # all that the batch had, done or not, so that its rows are those of an undisturbed run
             fitting = [prompt for prompt in batch if prompt.room > 0]
             written = iter(self._write(fitting) if any(prompt.room > 0 for prompt in missing) else [])
             completions = []
             for prompt in batch:
-                samples = [
-                    next(written) if prompt.room > 0 else Completion(prompt.request.id, sample, None, 0, "too_long")
-                    for sample in range(prompt.request.n)
-                ]
-                if prompt.request.id not in done:
-                    completions += samples
+                rows = list(islice(written, prompt.request.n)) if prompt.room > 0 else too_long(prompt.request)
+                completions += rows if prompt.request.id not in done else []
             yield completions
-
-    def plan(self, requests: Iterable[Request]) -> Iterator[list[Prompt]]:
-        """Requests in batches of batch_tokens key-value slots, in the order given.
-
-        A prompt counts with what it does not share with the one before it, a row with the tokens it may write. A
-        request that is larger than the budget is a batch of its own.
-        """
-        batch: list[Prompt] = []
-        slots = 0
-        for request in requests:
-            tokens = encode_chat(self.tokenizer, request.messages)
-            room = max(0, min(request.sampling.max_tokens, self.max_context - len(tokens)))
-            rows = request.n * room
-            shared = common_prefix(batch[-1].tokens, tokens) if batch else 0
-            if batch and slots + len(tokens) - shared + rows > self.batch_tokens:
-                yield batch
-                batch, slots, shared = [], 0, 0
-            slots += len(tokens) - shared + rows
-            batch.append(Prompt(request, tokens, room))
-        if batch:
-            yield batch
 
     def _write(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """All samples of a batch of prompts that have room."""
@@ -147,15 +114,9 @@ class TransformersEngine:
                 running.keep(order)
             logits = running.step(tokens)
         return [
-            self._completion(prompt.request.id, sample, written[row, : lengths[row]], bool(ended[row]))
+            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), bool(ended[row]))
             for row, (prompt, sample) in enumerate(zip(rows, samples, strict=True))
         ]
-
-    def _completion(self, request_id: str, sample: int, tokens: np.ndarray, ended: bool) -> Completion:
-        text = self.tokenizer.decode(
-            tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return Completion(request_id, sample, text, len(tokens), "stop" if ended else "length")
 
 
 class PaddedRows:
@@ -223,13 +184,3 @@ def _max_context(config: Any, wanted: int | None) -> int:
     if not (found := wanted or limit):
         raise UserError("the model's config names no context length; set one. (params.yaml: engine.max_context)")
     return found
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends a turn, of the generation config and of the tokenizer."""
-    ends = model.generation_config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
-    found = {end for end in [*ends, tokenizer.eos_token_id] if end is not None}
-    if not found:
-        raise UserError("the model names no end-of-turn token (eos_token_id), so no response would ever end.")
-    return sorted(found)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from metareward.engines.batches import common_prefix
+
 NAME = "shared_prefix_tree"
 LEAST_SHARED = 24  # tokens; a level of the tree costs time at every step, so a shorter common prefix is not worth one
 LONGEST_SEGMENT = 256  # tokens; a longer one is a chain, so that one long prompt does not pad all others
@@ -69,14 +71,6 @@ def grow_tree(prompts: Sequence[Sequence[int]]) -> tuple[list[Segment], list[int
                 rest.append([place])
         groups += [(members, parent, common) for members in rest]
     return segments, ends
-
-
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two prompts begin with in common."""
-    length = min(len(left), len(right))
-    if left[:length] == right[:length]:
-        return length
-    return next(place for place in range(length) if left[place] != right[place])
 
 
 class Level:

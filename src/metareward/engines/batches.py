@@ -1,0 +1,88 @@
+"""Requests as token ids, and as batches: what every engine that runs a model itself begins with."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metareward.encode import encode_chat
+from metareward.engines import Completion, Request
+from metareward.errors import UserError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request with its prompt's token ids; room: how many tokens may follow them, 0 where it does not fit."""
+
+    request: Request
+    tokens: Sequence[int]
+    room: int
+
+
+def load_tokenizer(model: Path) -> Any:
+    """The tokenizer of a checkpoint folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model, local_files_only=True)
+
+
+def end_tokens(model: Path, tokenizer: Any) -> list[int]:
+    """Every token that ends a turn: those of the checkpoint's generation config and the tokenizer's own.
+
+    Raises UserError when there is none.
+    """
+    configs = [model / "generation_config.json", model / "config.json"]
+    named = [json.loads(path.read_text()).get("eos_token_id") for path in configs if path.is_file()]
+    ends = [
+        end for value in [*named, tokenizer.eos_token_id] for end in (value if isinstance(value, list) else [value])
+    ]
+    if not (found := {end for end in ends if end is not None}):
+        raise UserError("the model names no end-of-turn token (eos_token_id), so no response would ever end.")
+    return sorted(found)
+
+
+def encode(tokenizer: Any, requests: Iterable[Request], max_context: int) -> Iterator[Prompt]:
+    """The requests as prompts; max_context: tokens of prompt and completion together."""
+    for request in requests:
+        tokens = encode_chat(tokenizer, request.messages)
+        yield Prompt(request, tokens, max(0, min(request.sampling.max_tokens, max_context - len(tokens))))
+
+
+def plan(prompts: Iterable[Prompt], batch_tokens: int) -> Iterator[list[Prompt]]:
+    """Prompts in batches of batch_tokens key-value slots, in the order given.
+
+    A prompt counts with what it does not share with the one before it, a row with the tokens it may write. A prompt
+    that is larger than the budget is a batch of its own. A batch planned again on its own is the same batch.
+    """
+    batch: list[Prompt] = []
+    slots = 0
+    for prompt in prompts:
+        rows = prompt.request.n * prompt.room
+        shared = common_prefix(batch[-1].tokens, prompt.tokens) if batch else 0
+        if batch and slots + len(prompt.tokens) - shared + rows > batch_tokens:
+            yield batch
+            batch, slots, shared = [], 0, 0
+        slots += len(prompt.tokens) - shared + rows
+        batch.append(prompt)
+    if batch:
+        yield batch
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens two prompts begin with in common."""
+    length = min(len(left), len(right))
+    if left[:length] == right[:length]:
+        return length
+    return next(place for place in range(length) if left[place] != right[place])
+
+
+def completion(tokenizer: Any, prompt: Prompt, sample: int, tokens: Sequence[int], ended: bool) -> Completion:
+    """A sample from its token ids; ended: the last of them is the end of the turn."""
+    text = tokenizer.decode(tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Completion(prompt.request.id, sample, text, len(tokens), "stop" if ended else "length")
+
+
+def too_long(request: Request) -> list[Completion]:
+    """The samples of a request whose prompt fills the context."""
+    return [Completion(request.id, sample, None, 0, "too_long") for sample in range(request.n)]
