@@ -1,0 +1,61 @@
+"""Ray: the rows of one process, from many, also when a machine dies in the middle."""
+
+import json
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from ray.cluster_utils import Cluster
+
+from metareward.engines import Request, Sampling, load_engine
+from metareward.params import load_params
+
+ROOT = Path(__file__).parents[1]
+ENGINE = load_params(ROOT / "profiles/tiny.yaml").engine.model_copy(update={"batch_tokens": 600})
+TEXTS = [json.loads(line)["prompt"] for line in (ROOT / "data/samples/prompts.jsonl").read_text().splitlines()]
+REQUESTS = [
+    Request(f"r{number}", [{"role": "user", "content": text}], 3, Sampling(0.8, 0.95, 24), 1)
+    for number, text in enumerate(TEXTS[:48])
+]
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two nodes, each with room for one worker or two."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    nodes.add_node(num_cpus=2)
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def expected(tiny_model):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker: with more threads sums are rounded in another order
+    yield rows(load_engine(ENGINE, tiny_model, 1).generate(REQUESTS))
+    torch.set_num_threads(threads)
+
+
+def rows(batches):
+    return sorted((c.request_id, c.sample, c.text, c.n_tokens, c.finish_reason) for batch in batches for c in batch)
+
+
+def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
+    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), tiny_model, 1)
+    assert len(engine.workers) == 2
+    batches = list(engine.generate(REQUESTS))
+    assert len(batches) > 4
+    assert rows(batches) == expected
+    rest = rows(engine.generate(REQUESTS, {request.id for request in REQUESTS[5:]}))
+    assert rest == [row for row in expected if row[0] in {request.id for request in REQUESTS[:5]}]
+
+
+def test_a_node_that_dies_in_the_middle_loses_nothing(cluster, tiny_model, expected):
+    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), tiny_model, 1)
+    batches = engine.generate(REQUESTS)
+    first = next(batches)
+    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+    assert rows([first, *batches]) == expected
