@@ -80,4 +80,5 @@ def stage_seed(params: Params) -> int:
 def sample(params: Params, model: Path, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
     """Completions of the requests by a checkpoint, journaled under .work/ by stage and iteration."""
     label = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
-    return generate.sample(params.engine, model, requests, work_directory(Path.cwd()) / label, label)
+    work = work_directory(Path.cwd()) / label
+    return generate.sample(params.engine, params.resources, model, requests, work, label)

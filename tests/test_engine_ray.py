@@ -12,7 +12,8 @@ from metareward.engines import Request, Sampling, load_engine
 from metareward.params import load_params
 
 ROOT = Path(__file__).parents[1]
-ENGINE = load_params(ROOT / "profiles/tiny.yaml").engine.model_copy(update={"batch_tokens": 600})
+PARAMS = load_params(ROOT / "profiles/tiny.yaml")
+ENGINE = PARAMS.engine.model_copy(update={"batch_tokens": 600})
 TEXTS = [json.loads(line)["prompt"] for line in (ROOT / "data/samples/prompts.jsonl").read_text().splitlines()]
 REQUESTS = [
     Request(f"r{number}", [{"role": "user", "content": text}], 3, Sampling(0.8, 0.95, 24), 1)
@@ -35,7 +36,7 @@ def cluster(monkeypatch):
 def expected(tiny_model):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker: with more threads sums are rounded in another order
-    yield rows(load_engine(ENGINE, tiny_model, 1).generate(REQUESTS))
+    yield rows(load_engine(ENGINE, PARAMS.resources, tiny_model, 1).generate(REQUESTS))
     torch.set_num_threads(threads)
 
 
@@ -44,7 +45,7 @@ def rows(batches):
 
 
 def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
-    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), tiny_model, 1)
+    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, tiny_model, 1)
     assert len(engine.workers) == 2
     batches = list(engine.generate(REQUESTS))
     assert len(batches) > 4
@@ -54,7 +55,7 @@ def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
 
 
 def test_a_node_that_dies_in_the_middle_loses_nothing(cluster, tiny_model, expected):
-    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), tiny_model, 1)
+    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, tiny_model, 1)
     batches = engine.generate(REQUESTS)
     first = next(batches)
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)

@@ -213,8 +213,8 @@ def requests():
 
 generate.load_engine = lambda *_: Writer()
 folder = Path(sys.argv[2])
-engine = params.load_params(Path(sys.argv[3])).engine
-table = generate.sample(engine, folder / "model", requests, folder / "work", "judge")
+settings = params.load_params(Path(sys.argv[3]))
+table = generate.sample(settings.engine, settings.resources, folder / "model", requests, folder / "work", "judge")
 assert table.height == 2 * int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

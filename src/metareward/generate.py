@@ -20,7 +20,12 @@ from metareward.tables import MESSAGES, TABLES
 
 
 def sample(
-    engine: params.Engine, model: Path, requests: Callable[[], Iterable[Request]], work: Path, label: str
+    engine: params.Engine,
+    resources: params.Resources,
+    model: Path,
+    requests: Callable[[], Iterable[Request]],
+    work: Path,
+    label: str,
 ) -> pl.DataFrame:
     """Completions of the requests by the model of a folder (journal.COMPLETIONS), with a progress bar.
 
@@ -47,7 +52,8 @@ def sample(
 
     def complete(done: Collection[str]) -> Iterator[list[Completion]]:
         # one stream of draws must not begin anew where a run is resumed
-        yield from load_engine(engine, model, content_seed(seed, len(done))).generate(requests(), done)
+        loaded = load_engine(engine, resources, model, content_seed(seed, len(done)))
+        yield from loaded.generate(requests(), done)
 
     with tqdm(desc=label, unit=" samples", total=total) as bar:
 

@@ -30,9 +30,14 @@ class Engine(_Section):
     max_context: Count  # tokens of prompt and response together
     batch_tokens: Count  # transformers, ray: key-value slots of one batch
     tensor_parallel: Count  # vllm: GPUs of one copy of the model
+    worker: Literal["auto", "transformers", "vllm"]  # ray: the engine in each worker
+
+
+class Resources(_Section):
+    """Where text is generated. No stage depends on it, and no journal: what is there already stays good."""
+
     base_url: Text | None  # openai: of the endpoint
     concurrency: Count  # openai: requests in flight
-    worker: Literal["auto", "transformers", "vllm"]  # ray: the engine in each worker
     workers: Count | None  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
 
 
@@ -123,6 +128,7 @@ class Params(_Section):
     seed: Annotated[StrictInt, Field(ge=0)]
     seed_model: Text  # "embedded", a folder, or a hub id
     engine: Engine
+    resources: Resources
     prompts: Prompts
     templates: Templates
     eft: Eft
@@ -207,10 +213,10 @@ def _check_together(params: Params, source: str) -> None:
         at, reached = starts[at], reached + 1
     if reached != len(starts):
         raise UserError(f"the iterations do not form one chain that begins at sft. ({source}: iterations.*.prev)")
-    if params.engine.name == "openai" and not params.engine.base_url:
+    if params.engine.name == "openai" and not params.resources.base_url:
         raise UserError(
             "base_url is null, but the engine is openai; it must be the endpoint's address, "
-            f"http://localhost:8000/v1 for one. ({source}: engine.base_url)"
+            f"http://localhost:8000/v1 for one. ({source}: resources.base_url)"
         )
     if params.evaluate.referee not in params.checkpoints:
         raise UserError(

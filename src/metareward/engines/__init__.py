@@ -63,7 +63,7 @@ class Generator(Protocol):
         ...
 
 
-def load_engine(settings: "params.Engine", model: Path, seed: int) -> Generator:
+def load_engine(settings: "params.Engine", resources: "params.Resources", model: Path, seed: int) -> Generator:
     """The engine that settings name, with the model of a folder loaded; seed: of the engines with one stream of draws.
 
     Raises UserError when the library of the engine is not installed.
@@ -78,11 +78,11 @@ def load_engine(settings: "params.Engine", model: Path, seed: int) -> Generator:
     if name == "openai":
         from metareward.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(model, settings.base_url or "", settings.concurrency, settings.max_context)
+        return OpenAIEngine(model, resources.base_url or "", resources.concurrency, settings.max_context)
     if name == "ray":
         from metareward.engines.ray import RayEngine
 
-        return RayEngine(model, settings, seed)
+        return RayEngine(model, settings, resources, seed)
     from metareward.engines.transformers import TransformersEngine
 
     return TransformersEngine(model, settings.dtype, settings.batch_tokens, settings.max_context)

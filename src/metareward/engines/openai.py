@@ -39,7 +39,7 @@ class OpenAIEngine:
         except openai.OpenAIError as error:
             raise UserError(
                 f"{base_url} gives no list of models ({type(error).__name__}). Hint: start the server, and set "
-                "OPENAI_API_KEY if it wants a key. (params.yaml: engine.base_url)"
+                "OPENAI_API_KEY if it wants a key. (params.yaml: resources.base_url)"
             ) from None
         if self.model not in served:
             raise UserError(

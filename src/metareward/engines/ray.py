@@ -22,8 +22,8 @@ RESTARTS = 10  # of one worker, before its batch is given up
 class RayEngine:
     """A Generator that shares batches out among workers, each with an engine of its own."""
 
-    def __init__(self, model_path: Path, settings: params.Engine, seed: int) -> None:
-        """settings.workers: how many; null: one for each GPU (or group of tensor_parallel) of the cluster, or node.
+    def __init__(self, model_path: Path, settings: params.Engine, resources: params.Resources, seed: int) -> None:
+        """resources.workers: how many; null: one for each GPU (or group of tensor_parallel) of the cluster, or node.
 
         Joins the cluster that RAY_ADDRESS names, or starts one on this machine. The checkpoint must lie at the same
         path on every node.
@@ -31,12 +31,14 @@ class RayEngine:
         ray.init(address=None, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         each = settings.tensor_parallel if gpus else 0
-        count = settings.workers or (gpus // each if gpus else len([node for node in ray.nodes() if node["Alive"]]))
+        count = resources.workers or (gpus // each if gpus else len([node for node in ray.nodes() if node["Alive"]]))
         inner = settings.model_copy(update={"name": local_engine(settings.worker, has_gpu=gpus > 0)})
         remote = ray.remote(Worker).options(
             num_cpus=1, num_gpus=each, max_restarts=RESTARTS, max_task_retries=RESTARTS, scheduling_strategy="SPREAD"
         )
-        self.workers = [remote.remote(model_path.resolve(), inner, seed + place) for place in range(max(1, count))]
+        self.workers = [
+            remote.remote(model_path.resolve(), inner, resources, seed + place) for place in range(max(1, count))
+        ]
         self.tokenizer = load_tokenizer(model_path)
         self.settings = settings
 
@@ -63,8 +65,8 @@ class RayEngine:
 class Worker:
     """An engine in a process of its own."""
 
-    def __init__(self, model_path: Path, settings: params.Engine, seed: int) -> None:
-        self.engine: Generator = load_engine(settings, model_path, seed)
+    def __init__(self, model_path: Path, settings: params.Engine, resources: params.Resources, seed: int) -> None:
+        self.engine: Generator = load_engine(settings, resources, model_path, seed)
 
     def generate(self, batch: list[Request], done: Collection[str]) -> list[Completion]:
         return [completion for completions in self.engine.generate(batch, done) for completion in completions]
