@@ -1,0 +1,108 @@
+"""SIGKILL at any moment of `dvc repro`: the next one ends with the bytes of an undisturbed run, and repeats little.
+
+METAREWARD_KILLS says how often; one of each kind unless told.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+import yaml
+
+from pipeline import Clone
+
+STAGE = "judge@m1"
+TABLE = "data/iterations/m1/judgments.parquet"
+KILLS = int(os.environ.get("METAREWARD_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A clone at the door of a stage that writes several parts; the table it gives, and how many seconds it takes."""
+    clone = Clone(tmp_path_factory.mktemp("kill"))
+    clone.use_tiny_profile(prompts__per_iteration=24, judge__n=33, judge__max_tokens=128, engine__batch_tokens=4096)
+    clone.run("dvc repro dedup@m1")
+    clone.run("git add --force tiny")  # an experiment in a copy has what is committed
+    clone.commit("all before the stage")
+    start = time.monotonic()
+    clone.run(f"dvc repro {STAGE}")
+    seconds = time.monotonic() - start
+    assert len(parts(clone)) >= 3
+    return clone, (clone.folder / TABLE).read_bytes(), seconds
+
+
+def parts(clone):
+    """The journal's parts by path, as they are on disk."""
+    return {path: path.stat().st_mtime_ns for path in (clone.folder / ".work" / STAGE).glob("*/*.parquet")}
+
+
+def forget(clone):
+    """As if the stage had never run."""
+    clone.run("git checkout --quiet dvc.lock")
+    (clone.folder / TABLE).unlink(missing_ok=True)
+    shutil.rmtree(clone.folder / ".work", ignore_errors=True)
+    shutil.rmtree(clone.folder / ".dvc/cache/runs", ignore_errors=True)
+
+
+def repro(clone):
+    command = ["dvc", "repro", STAGE]
+    return psutil.Popen(
+        command, cwd=clone.folder, env=clone.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def children(process):
+    """The stage's processes under `dvc repro`, the shell that starts it included."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes):
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_any_moment(undisturbed, number):
+    clone, table, seconds = undisturbed
+    forget(clone)
+    kind = ("dvc and stage", "stage", "dvc")[number % 3]
+    process = repro(clone)
+    while kind == "stage" and not children(process):
+        time.sleep(0.05)
+    time.sleep(random.Random(number).uniform(0, seconds))
+    stage = children(process)
+    kill({"dvc and stage": [process, *stage], "stage": stage, "dvc": [process]}[kind])
+    process.wait()
+    written = parts(clone)
+
+    clone.run(f"dvc repro {STAGE}")
+    assert (clone.folder / TABLE).read_bytes() == table
+    # every part that lay there lies there untouched, so what was generated twice is what had not made a part yet
+    assert {path: at for path, at in parts(clone).items() if path in written} == written
+    assert clone.run(f"dvc status {STAGE}").strip() == "Data and pipelines are up to date."
+
+
+def test_a_queued_experiment_goes_on_from_the_journal_of_the_checkout(undisturbed):
+    """Experiments run in copies of the project that come and go; their journals do not."""
+    clone, table, _ = undisturbed
+    forget(clone)
+    process = repro(clone)
+    while len(parts(clone)) < 2:
+        time.sleep(0.05)
+    kill([process, *children(process)])
+    process.wait()
+    written = parts(clone)
+    clone.run(f"git checkout --quiet dvc.lock && dvc exp run --temp --name temporary {STAGE}")
+    assert {path: at for path, at in parts(clone).items() if path in written} == written
+    lock = yaml.safe_load(clone.run("dvc exp branch --quiet temporary kept && git show kept:dvc.lock"))
+    assert lock["stages"][STAGE]["outs"][0]["md5"] == hashlib.md5(table).hexdigest()
