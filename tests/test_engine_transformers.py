@@ -16,7 +16,7 @@ from scipy.stats import chisquare
 from metareward.encode import encode_chat
 from metareward.engines import Request, Sampling
 from metareward.engines.sampling import CANDIDATES, sample_tokens, uniform_streams
-from metareward.engines.transformers import PaddedRows, TransformersEngine, choose_dtype
+from metareward.engines.transformers import PaddedRows, TransformersEngine
 from metareward.engines.tree import LEAST_SHARED, LONGEST_SEGMENT, Tree, compaction, grow_tree
 from metareward.errors import UserError
 
@@ -272,11 +272,6 @@ def test_the_engine_loads_nothing_it_does_not_need(tiny_model):
     )
     out = subprocess.run([sys.executable, "-c", code, str(tiny_model)], capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
-
-
-def test_bfloat16_needs_more_than_instructions_for_it():
-    expected = torch.cpu.get_capabilities().get("amx_bf16", False)
-    assert (choose_dtype(torch.device("cpu")) is torch.bfloat16) == expected
 
 
 def test_greedy_texts_of_the_real_model_are_those_of_its_own_generate(smollm2):

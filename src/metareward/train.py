@@ -41,6 +41,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metareward import params
 from metareward.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
+from metareward.device import bfloat16_is_fast
 from metareward.errors import UserError
 from metareward.prefixes import share_prefixes
 from metareward.train_rows import Metrics, Row, dpo_rows, sft_rows
@@ -287,16 +288,6 @@ def _keep_freed_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-def _bfloat16_is_fast() -> bool:
-    """Whether bfloat16 matrix products beat float32 ones: on GPUs that have them, and on CPUs with AMX.
-
-    On two cores with AVX512-BF16 and no AMX: 160 GFLOPS against 300 in float32.
-    """
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
-
-
 def _arguments(
     settings: params.Sft | params.Dpo, folder: Path, seed: int, save_steps: int | None, section: str
 ) -> dict[str, Any]:
@@ -318,7 +309,8 @@ def _arguments(
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps or -1,
         "max_length": None,  # TRL would cut and drop; what is too long was left out and counted
-        "bf16": _bfloat16_is_fast(),
+        "bf16": bfloat16_is_fast(),
+        "use_cpu": not torch.cuda.is_available(),  # or bf16 is refused
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps" if save_steps else "no",
@@ -349,7 +341,7 @@ def _run_folder(
     """This run's folder for training checkpoints, ready for all processes; see `run_folder`."""
     process = PartialState()
     folder = run_folder(
-        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, process.num_processes, _bfloat16_is_fast()
+        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, process.num_processes, bfloat16_is_fast()
     )
     if process.is_main_process:
         remove_others(folder)

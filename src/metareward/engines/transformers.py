@@ -24,6 +24,7 @@ from torch import Tensor
 transformers.utils.is_sklearn_available = transformers.utils.is_scipy_available = lambda: False
 from transformers import AutoModelForCausalLM
 
+from metareward.device import bfloat16_is_fast
 from metareward.engines import Completion, Request
 from metareward.engines.batches import Prompt, completion, encode, end_tokens, load_tokenizer, plan, too_long
 from metareward.engines.sampling import sample_tokens, uniform_streams
@@ -49,7 +50,7 @@ class TransformersEngine:
         """
         transformers.utils.logging.disable_progress_bar()
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.dtype = choose_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
+        self.dtype = getattr(torch, ("bfloat16" if bfloat16_is_fast() else "float32") if dtype == "auto" else dtype)
         self.tokenizer = load_tokenizer(model_path)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
@@ -163,16 +164,6 @@ class PaddedRows:
         self.cache = output.past_key_values
         logits: Tensor = output.logits[:, -1]
         return logits
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """The faster of bfloat16 and float32.
-
-    On a CPU bfloat16 needs AMX: with AVX512-bf16 alone its products ran at half the speed of float32.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
 
 
 def _max_context(config: Any, wanted: int | None) -> int:
