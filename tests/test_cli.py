@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metareward import cli
 from metareward.errors import UserError
@@ -60,9 +61,14 @@ def test_journals_that_nothing_needs_are_cleared(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / ".work").glob("*/f")) == []
 
 
-def test_plan_counts_what_the_demo_asks_for(monkeypatch, capsys):
+def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(Path(__file__).parents[1])
-    monkeypatch.setattr(cli, "PARAMS", Path("profiles/demo.yaml"))
+    params = yaml.safe_load(Path("profiles/demo.yaml").read_text())
+    params["prompts"]["per_iteration"] = 8
+    params["respond"]["n"], params["judge"]["n"] = 4, 3
+    params["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6, "n_judgments": 2}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(cli, "PARAMS", tmp_path / "params.yaml")
     cli.plan(prefill_rate=1000.0, decode_rate=100.0, gpus=2)
     out = capsys.readouterr().out
     rows = {line.split()[1]: line.split()[3::2] for line in out.splitlines() if line.startswith("│")}

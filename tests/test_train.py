@@ -56,9 +56,15 @@ FILES = {
 }
 
 
+def compute_in(dtype: str, patch: pytest.MonkeyPatch) -> None:
+    """What the machine is said to be fast in: by itself it would be another thing on another processor."""
+    patch.setattr(train, "bfloat16_is_fast", lambda: dtype == "bfloat16")
+
+
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _one_thread_in_float32(monkeypatch):
     """A model this small is slower on two threads, and much slower when something else runs on the machine."""
+    compute_in("float32", monkeypatch)  # what is computed by hand is compared to five digits
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -161,6 +167,18 @@ def test_dpo_starts_at_log_2_and_its_second_loss_is_the_hand_computed_one(tiny_m
     assert two["loss_last"] == pytest.approx(loss, rel=1e-4)
     assert two["reward_margin"] == pytest.approx(sum(margins) / 4, rel=1e-3)
     assert two["reward_accuracy"] == sum(margin > 0 for margin in margins) / 4
+
+
+def test_bfloat16_gives_nearly_the_losses_of_float32_and_keeps_float32_weights(tiny_model, tmp_path, monkeypatch):
+    def run(dtype):
+        compute_in(dtype, monkeypatch)
+        metrics = train_dpo(tiny_model, preference_pairs(9), tmp_path / dtype, DPO, tmp_path / "work", 1)
+        return metrics, load_file(tmp_path / dtype / "model.safetensors")
+
+    (exact, _), (rounded, weights) = run("float32"), run("bfloat16")
+    assert rounded["loss_mean"] != exact["loss_mean"]  # or it was not bfloat16 that was run
+    assert rounded["loss_mean"] == pytest.approx(exact["loss_mean"], abs=0.02)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
 
 
 def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path, monkeypatch):
@@ -317,6 +335,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_train import *
 torch.set_num_threads(1)
+compute_in("float32", pytest.MonkeyPatch())
 def kill_at_step_5(self, args, state, *_, **__):
     if state.global_step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -353,6 +372,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_train import *
 torch.set_num_threads(1)
+compute_in("float32", pytest.MonkeyPatch())
 model, folder = Path(sys.argv[2]), Path(sys.argv[3])
 settings = change(DPO, max_steps=2, micro_batch_size=1)
 metrics = train_dpo(model, preference_pairs(4), folder / "out", settings, folder / "work", 1, save_steps=1)
