@@ -96,7 +96,8 @@ def run_stage(engine: Any, folder: Path, requests: list[Request]) -> None:
     """What a stage does with an engine that is loaded: requests, journal, table."""
     generate.load_engine = lambda *_: engine  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as work:
-        table = generate.sample(PARAMS.engine, PARAMS.resources, folder, lambda: requests, Path(work), "stage")
+        sampler = generate.Sampler(PARAMS.engine, PARAMS.resources, folder, Path(work), "stage")
+        table = sampler(lambda: requests)
     check(table.select("n_tokens").to_series().to_list(), requests)
 
 

@@ -4,15 +4,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import typer
 
-from metareward import generate
-from metareward.engines import Request
 from metareward.errors import UserError
+from metareward.generate import Sampler
 from metareward.ids import content_seed
 from metareward.inputs import check_inputs
 from metareward.journal import work_directory
@@ -33,8 +31,13 @@ def iteration(name: str) -> Path:
 
 
 def evaluation(checkpoint: str) -> Path:
-    """The folder of a checkpoint's evaluation."""
+    """The folder of what a checkpoint writes on the held-out sets."""
     return Path("data/evaluations") / checkpoint
+
+
+def comparison(checkpoint: str) -> Path:
+    """The folder of what the referee says of a checkpoint's responses."""
+    return Path("data/comparisons") / checkpoint
 
 
 def run(stage: Callable[..., None]) -> None:
@@ -77,8 +80,7 @@ def stage_seed(params: Params) -> int:
     return content_seed(params.seed, Path(sys.argv[0]).stem, *sys.argv[1:2])
 
 
-def sample(params: Params, model: Path, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
-    """Completions of the requests by a checkpoint, journaled under .work/ by stage and iteration."""
+def sampler(params: Params, model: Path) -> Sampler:
+    """What a checkpoint writes in this stage, journaled under .work/ by stage and iteration."""
     label = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
-    work = work_directory(Path.cwd()) / label
-    return generate.sample(params.engine, params.resources, model, requests, work, label)
+    return Sampler(params.engine, params.resources, model, work_directory(Path.cwd()) / label, label)

@@ -21,9 +21,8 @@ def dpo(name: str, prev: str) -> None:
         pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
         hints.append(f"prompts without {role} pair: {tally(none['reason'])}")
     work = work_directory(Path.cwd()) / f"dpo@{name}"
-    metrics = train_dpo(
-        MODELS / prev, pl.concat(pairs), MODELS / name, params.dpo, work, params.seed, "; ".join(hints) + "."
-    )
+    hint, save_steps = "; ".join(hints) + ".", params.resources.save_steps
+    metrics = train_dpo(MODELS / prev, pl.concat(pairs), MODELS / name, params.dpo, work, params.seed, hint, save_steps)
     write_json(metrics, TRAINING / f"{name}.json")
     say(f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")
 

@@ -7,7 +7,7 @@ from metareward.generate import judgment_requests, judgments_table
 from metareward.inputs import read_replies
 from metareward.tables import empty_table, tally, write_table
 
-from common import EFT, MODELS, load, run, sample, say, stage_seed, templates
+from common import EFT, MODELS, load, run, sampler, say, stage_seed, templates
 
 
 def eft_judge() -> None:
@@ -16,7 +16,7 @@ def eft_judge() -> None:
     if params.eft.source == "ranked":
         judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
         requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
-        judgments = judgments_table(judged, sample(params, MODELS / "seed", requests))
+        judgments = judgments_table(judged, sampler(params, MODELS / "seed")(requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
     say(f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
 

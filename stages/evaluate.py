@@ -1,54 +1,42 @@
-"""Evaluate a checkpoint on the held-out sets; the referee compares its responses with the seed's."""
+"""Let a checkpoint answer the held-out prompts, judge ranked replies and compare its own judgments of them."""
 
 from functools import partial
 from pathlib import Path
 
-from metareward import evaluate, generate
+from metareward import generate
+from metareward.evaluate import held_out_results
 from metareward.inputs import read_prompts, read_replies
 from metareward.select import list_battles
-from metareward.tables import empty_table, read_table, write_table
+from metareward.tables import write_table
 
-from common import MODELS, evaluation, load, run, sample, say, stage_seed, templates
+from common import MODELS, evaluation, load, run, sampler, say, stage_seed, templates
 
 
-def main(checkpoint: str) -> None:
+def evaluate(checkpoint: str) -> None:
     params, folder = load(), evaluation(checkpoint)
-    settings, texts, seed, model = params.evaluate, templates(params), stage_seed(params), MODELS / checkpoint
+    settings, texts, seed = params.evaluate, templates(params), stage_seed(params)
+    sample = sampler(params, MODELS / checkpoint)
 
     prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
     changes = {"n": 1, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
     requests = partial(generate.response_requests, prompts, params.respond.model_copy(update=changes), seed)
-    responses = generate.responses_table(sample(params, model, requests))
-    write_table(responses, folder / "responses.parquet", "responses")
+    responses = write_table(generate.responses_table(sample(requests)), folder / "responses.parquet", "responses")
 
     judged = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     judge = params.judge.model_copy(update={"n": settings.n_judgments})
     requests = partial(generate.judgment_requests, judged, texts, judge, seed)
-    judgments = generate.judgments_table(judged, sample(params, model, requests))
+    judgments = generate.judgments_table(judged, sample(requests))
     write_table(judgments, folder / "judgments.parquet", "judgments")
 
     first = judged.unique("prompt_id", keep="first", maintain_order=True)
     listed = list_battles(first, judgments)
     requests = partial(generate.battle_requests, listed, first, judged, judgments, texts, params.meta_judge, seed)
-    verdicts = generate.battles_table(listed, sample(params, model, requests))
-    write_table(verdicts, folder / "verdicts.parquet", "battles")
+    verdicts = write_table(generate.battles_table(listed, sample(requests)), folder / "verdicts.parquet", "battles")
 
-    comparisons = empty_table("comparisons")
-    if checkpoint != "seed":
-        baseline = read_table(evaluation("seed") / "responses.parquet", "responses")
-        compared = evaluate.pair_responses(prompts, responses, baseline)
-        requests = partial(evaluate.comparison_requests, compared, texts, params.meta_judge, seed)
-        referee = sample(params, MODELS / settings.referee, requests)
-        comparisons = evaluate.comparisons_table(compared, referee)
-    write_table(comparisons, folder / "comparisons.parquet", "comparisons")
-
-    tables = {"judged": judged, "judgments": judgments, "verdicts": verdicts, "comparisons": comparisons}
-    results = evaluate.held_out_results(
-        checkpoint, {**tables, "responses": responses}, settings.referee, settings.bootstrap, params.seed
-    )
+    results = held_out_results(checkpoint, judged, responses, judgments, verdicts)
     write_table(results, folder / "results.parquet", "results")
-    say(f"{responses.height} responses, {judgments.height} judgments, {comparisons.height} comparisons")
+    say(f"{responses.height} responses, {judgments.height} judgments, {verdicts.height} verdicts")
 
 
 if __name__ == "__main__":
-    run(main)
+    run(evaluate)

@@ -5,7 +5,7 @@ from functools import partial
 from metareward.generate import judged_responses, judgment_requests, judgments_table
 from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, iteration, load, run, sample, say, stage_seed, templates
+from common import MODELS, iteration, load, run, sampler, say, stage_seed, templates
 
 
 def judge(name: str, prev: str) -> None:
@@ -14,7 +14,7 @@ def judge(name: str, prev: str) -> None:
     responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
     judged = judged_responses(prompts, responses)
     requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
-    judgments = judgments_table(judged, sample(params, MODELS / prev, requests))
+    judgments = judgments_table(judged, sampler(params, MODELS / prev)(requests))
     judgments = write_table(judgments, iteration(name) / "judgments.parquet", "judgments")
     say(f"{judgments.height} judgments of {judged.height} responses; invalid: {tally(judgments['invalid_reason'])}")
 

@@ -6,7 +6,7 @@ from metareward.generate import battle_requests, battles_table
 from metareward.select import list_battles
 from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, iteration, load, run, sample, say, stage_seed, templates
+from common import MODELS, iteration, load, run, sampler, say, stage_seed, templates
 
 
 def meta_judge(name: str, prev: str) -> None:
@@ -26,7 +26,7 @@ def meta_judge(name: str, prev: str) -> None:
         params.meta_judge,
         stage_seed(params),
     )
-    battles = battles_table(listed, sample(params, MODELS / prev, requests))
+    battles = battles_table(listed, sampler(params, MODELS / prev)(requests))
     battles = write_table(battles, folder / "battles.parquet", "battles")
     say(f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")
 

@@ -9,7 +9,7 @@ import polars as pl
 from metareward.report import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
 from metareward.tables import read_table, write_json
 
-from common import TRAINING, evaluation, iteration, load, run, say
+from common import TRAINING, comparison, evaluation, iteration, load, run, say
 
 SCHEMAS = {
     "unique_responses": "responses",
@@ -33,7 +33,8 @@ def report() -> None:
         if name != "seed":
             training = json.loads((TRAINING / f"{name}.json").read_text())
             values[name] |= {f"training.{metric}": value for metric, value in training.items()}
-        rows = read_table(evaluation(name) / "results.parquet", "results")
+        folders = [evaluation(name)] if name == "seed" else [evaluation(name), comparison(name)]
+        rows = pl.concat([read_table(folder / "results.parquet", "results") for folder in folders])
         values[name] |= held_out_metrics(rows)
         results.append(rows)
     write_json(by_metric(values), Path("metrics.json"))

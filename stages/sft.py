@@ -12,9 +12,8 @@ from common import EFT, MODELS, TRAINING, load, run, say
 def sft() -> None:
     params = load()
     examples = read_table(EFT / "eft.parquet", "eft")
-    metrics = train_sft(
-        MODELS / "seed", examples, MODELS / "sft", params.sft, work_directory(Path.cwd()) / "sft", params.seed
-    )
+    work, save_steps = work_directory(Path.cwd()) / "sft", params.resources.save_steps
+    metrics = train_sft(MODELS / "seed", examples, MODELS / "sft", params.sft, work, params.seed, save_steps)
     write_json(metrics, TRAINING / "sft.json")
     say(f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")
 

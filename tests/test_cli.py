@@ -1,6 +1,7 @@
 """The command line beside `check`, which test_bad_input.py covers."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,16 +70,24 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
     params["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6, "n_judgments": 2}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.setattr(cli, "PARAMS", tmp_path / "params.yaml")
-    cli.plan(prefill_rate=1000.0, decode_rate=100.0, gpus=2)
+    cli.plan(prefill_rate=1000.0, decode_rate=100.0, load_seconds=60.0, gpus=2)
     out = capsys.readouterr().out
     rows = {line.split()[1]: line.split()[3::2] for line in out.splitlines() if line.startswith("│")}
     assert rows["respond@m1"][:2] == ["8", "32"]  # 8 prompts, 4 responses of each
     assert rows["judge@m1"][:2] == ["32", "96"]  # 3 judgments of each
     assert rows["meta-judge@m1"][:2] == ["48", "48"]  # of 8 responses, 3 judgments in 6 ordered pairs
     assert rows["meta-judge@m3"][:2] == ["0", "0"]
-    assert rows["evaluate@sft"][:2] == ["48", "66"]  # 6 prompts, 18 replies judged twice, 12 verdicts, 12 comparisons
+    assert rows["evaluate@seed"][:2] == ["36", "54"]  # 6 prompts, 18 replies judged twice, 12 verdicts
+    assert rows["compare@m4"][:2] == ["12", "12"]  # 6 prompts in both orders
+    assert "compare@seed" not in rows
     prefill, decode = (int(cell.replace(",", "")) for cell in rows["total"][2:4])
-    assert f"{(prefill / 1000 + decode / 100) / 3600:.2f} GPU-hours" in out
+    asked = [name for name, row in rows.items() if name not in ("stage", "total") and row[0] != "0"]
+    seconds = (prefill / 1000 + decode / 100) / 2 + 60 * len(asked)
+    assert len(asked) == 21
+    shown = re.search(r"time: (\d+):(\d\d):(\d\d) of generation, (\d+\.\d\d) GPU-hours", out)
+    found = sum(int(number) * unit for number, unit in zip(shown.groups()[:3], (3600, 60, 1), strict=True))
+    assert found == pytest.approx(seconds, abs=len(asked))
+    assert float(shown[4]) == pytest.approx(2 * seconds / 3600, abs=0.02)
 
 
 def test_import_is_light():

@@ -123,6 +123,15 @@ def test_a_position_that_always_wins_says_nothing():
     assert fit_elo(battles(r="x>y y>z x>z z>x"), 0.01)["elo"].to_list() == [0, 0, 0]
 
 
+def test_ids_need_not_be_sorted_by_response():
+    """Real ids are hashes: those of one response lie among those of others."""
+    names = {"rx": "1", "sx": "2", "ry": "3", "sy": "4", "rz": "5"}
+    table = battles(r="x>y y>z x<z", s="x>y y<x")
+    renamed = table.with_columns(pl.col("judgment_a", "judgment_b").replace(names))
+    found = elos(fit_elo(renamed, 0.01))
+    assert found == {names[name]: value for name, value in elos(fit_elo(table, 0.01)).items()}
+
+
 def test_no_battles_give_no_elo():
     table = fit_elo(empty_table("battles"), 0.01)
     assert table.is_empty()

@@ -148,7 +148,8 @@ def test_a_server_that_dies_and_comes_back_costs_the_requests_in_flight(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "load_engine", lambda *_: Watched())
-        table = generate.sample(*settings, smollm2, lambda: asked, tmp_path / "work" / "respond", "respond")
+        sampler = generate.Sampler(*settings, smollm2, tmp_path / "work" / "respond", "respond")
+        table = sampler(lambda: asked)
     expected = [(request.id, sample) for request in asked for sample in range(2)]
     assert list(table.select("request_id", "sample").iter_rows()) == expected
     assert table["n_tokens"].min() > 0

@@ -214,7 +214,8 @@ def requests():
 generate.load_engine = lambda *_: Writer()
 folder = Path(sys.argv[2])
 settings = params.load_params(Path(sys.argv[3]))
-table = generate.sample(settings.engine, settings.resources, folder / "model", requests, folder / "work", "judge")
+sampler = generate.Sampler(settings.engine, settings.resources, folder / "model", folder / "work", "judge")
+table = sampler(requests)
 assert table.height == 2 * int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

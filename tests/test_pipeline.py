@@ -14,7 +14,8 @@ from metareward.tables import read_table
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "evaluate-seed", "evaluate-sft", "evaluate@m1", "evaluate@m2", "report",
+    "seed", "eft-judge", "eft", "sft", "evaluate-start@seed", "evaluate-start@sft", "evaluate@m1", "evaluate@m2",
+    "compare-start@sft", "compare@m1", "compare@m2", "report",
     *(
         f"{stage}@{name}"
         for stage in (
@@ -82,6 +83,13 @@ def test_metrics_name_every_checkpoint(finished):
     assert [line for line in shown.splitlines() if "m2" in line]
 
 
+def test_a_checkpoint_takes_its_disk_once(finished):
+    """With reflink among its link types DVC takes copies for reflinks, and a checkpoint lies there twice."""
+    clone, _, _ = finished
+    for name in ("seed", "sft", "m1", "m2"):
+        assert (clone.folder / "models" / name / "model.safetensors").stat().st_nlink == 2
+
+
 def test_second_run_does_nothing(finished):
     clone, _, _ = finished
     assert stages_run(clone.run("dvc repro")) == set()
@@ -98,7 +106,7 @@ def test_same_commit_gives_the_same_bytes(finished, tmp_path):
 def test_ablation_reruns_from_pair_selection_on(finished):
     clone, _, _ = finished
     clone.commit("the tiny run")
-    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "report"}
+    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "report"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     ran = stages_run(clone.run("dvc exp run --name zero -S rho=0.0"))
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= ran <= after

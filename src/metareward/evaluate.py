@@ -4,7 +4,7 @@ Nothing here is a public benchmark. The referee is a frozen checkpoint of the ru
 result that it gave.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -103,37 +103,46 @@ def win_rate(comparisons: pl.DataFrame, rounds: int, seed: int) -> tuple[float |
 
 
 def held_out_results(
-    checkpoint: str, tables: Mapping[str, pl.DataFrame], referee: str, rounds: int, seed: int
+    checkpoint: str, judged: pl.DataFrame, responses: pl.DataFrame, judgments: pl.DataFrame, verdicts: pl.DataFrame
 ) -> pl.DataFrame:
-    """The `results` rows of one checkpoint on the held-out sets.
+    """The `results` rows of what one checkpoint wrote on the held-out sets.
 
-    tables: responses; judged (the replies that people ranked) and judgments (of them, by the checkpoint); verdicts
-    (the checkpoint's own meta-judgments, a `battles` table); comparisons (by the referee, empty for the baseline).
+    judged: the replies that people ranked; judgments: of them; verdicts: meta-judgments of these, a `battles` table.
     """
-    responses, judgments, verdicts, comparisons = (
-        tables[name] for name in ("responses", "judgments", "verdicts", "comparisons")
-    )
     scores = judgments.group_by("response_id").agg(pl.col("score").mean().alias("mean"))
-    half, out, n_pairs = pairwise_agreement(tables["judged"], scores)
-    spearman, n_correlated = rank_correlation(tables["judged"], scores)
+    half, out, n_pairs = pairwise_agreement(judged, scores)
+    spearman, n_correlated = rank_correlation(judged, scores)
+    seen = responses.drop_nulls("response")
+    rows = [
+        ("readable_judgments", _mean(judgments["score"].is_not_null()), judgments.height),
+        ("readable_verdicts", _mean(verdicts["winner"].is_not_null()), verdicts.height),
+        ("agreement_ties_half", half, n_pairs),
+        ("agreement_ties_left_out", out, n_pairs),
+        ("spearman", spearman, n_correlated),
+        ("score_mean", _mean(judgments["score"]), judgments["score"].count()),
+        ("response_chars", _mean(seen["n_chars"]), seen.height),
+    ]
+    return _results(checkpoint, [(metric, value, None, None, n, None) for metric, value, n in rows])
+
+
+def comparison_results(
+    checkpoint: str, comparisons: pl.DataFrame, referee: str, rounds: int, seed: int
+) -> pl.DataFrame:
+    """The `results` rows of what the referee said of one checkpoint's responses; rounds, seed: of the bootstrap."""
     rate, low, high = win_rate(comparisons, rounds, seed)
     decided = comparisons.drop_nulls("winner")
-    first_won = decided.select(((pl.col("winner") == "model") == pl.col("model_first")).alias("first"))["first"]
-    seen = responses.drop_nulls("response")
-    n_prompts = comparisons["prompt_id"].n_unique()
-    no_interval = (None, None)
+    first_won = (decided["winner"] == "model") == decided["model_first"]
+    readable = comparisons["winner"].is_not_null()
     rows = [
-        ("readable_judgments", _mean(judgments["score"].is_not_null()), *no_interval, judgments.height, None),
-        ("readable_verdicts", _mean(verdicts["winner"].is_not_null()), *no_interval, verdicts.height, None),
-        ("agreement_ties_half", half, *no_interval, n_pairs, None),
-        ("agreement_ties_left_out", out, *no_interval, n_pairs, None),
-        ("spearman", spearman, *no_interval, n_correlated, None),
-        ("score_mean", _mean(judgments["score"]), *no_interval, judgments["score"].count(), None),
-        ("response_chars", _mean(seen["n_chars"]), *no_interval, seen.height, None),
-        ("win_rate", rate, low, high, n_prompts, referee),
-        ("comparisons_readable", _mean(comparisons["winner"].is_not_null()), *no_interval, comparisons.height, referee),
-        ("comparisons_first_position", _mean(first_won), *no_interval, first_won.len(), referee),
+        ("win_rate", rate, low, high, comparisons["prompt_id"].n_unique(), referee),
+        ("comparisons_readable", _mean(readable), None, None, comparisons.height, referee),
+        ("comparisons_first_position", _mean(first_won), None, None, decided.height, referee),
     ]
+    return _results(checkpoint, rows)
+
+
+def _results(checkpoint: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Rows of metric, value, ci_low, ci_high, n, referee as a `results` table."""
     names = ["metric", "value", "ci_low", "ci_high", "n", "referee"]
     types = TABLES["results"].columns
     frame = pl.DataFrame(rows, schema={name: types[name] for name in names}, orient="row")

@@ -6,62 +6,70 @@ the judgments of one prompt's responses next to each other, battles sorted by re
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 from tqdm import tqdm
 
 from metareward import params
-from metareward.engines import Completion, Request, Sampling, load_engine
+from metareward.engines import Completion, Generator, Request, Sampling, load_engine
 from metareward.ids import content_id, content_seed
 from metareward.journal import COMPLETIONS, Journal, fingerprint, folder_digest, run
 from metareward.prompts import Templates, parse_score, parse_winner
 from metareward.tables import MESSAGES, TABLES
 
 
-def sample(
-    engine: params.Engine,
-    resources: params.Resources,
-    model: Path,
-    requests: Callable[[], Iterable[Request]],
-    work: Path,
-    label: str,
-) -> pl.DataFrame:
-    """Completions of the requests by the model of a folder (journal.COMPLETIONS), with a progress bar.
+class Sampler:
+    """A checkpoint that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
 
-    requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
-    work: the folder of the stage's journals; a run that was stopped goes on from there. The model is loaded only where
-    something is left to generate.
+    engine, resources: what generates, and where. model: the checkpoint's folder. work: the folder of the stage's
+    journals. label: the stage's name in the bar.
     """
-    total, digest, seed = 0, hashlib.blake2b(), 0
-    for request in requests():
-        total += request.n
-        digest.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
-        seed = request.seed
-    if not total:
-        return pl.DataFrame(schema=COMPLETIONS)
-    journal = Journal(
-        work,
-        fingerprint(
-            requests=digest.hexdigest(),
-            engine=engine.model_dump(),
-            model=folder_digest(model),
-            code=folder_digest(Path(__file__).parent / "engines", "*.py"),
-        ),
-    )
 
-    def complete(done: Collection[str]) -> Iterator[list[Completion]]:
-        # one stream of draws must not begin anew where a run is resumed
-        loaded = load_engine(engine, resources, model, content_seed(seed, len(done)))
-        yield from loaded.generate(requests(), done)
+    def __init__(self, engine: params.Engine, resources: params.Resources, model: Path, work: Path, label: str) -> None:
+        self.engine, self.resources, self.model, self.work, self.label = engine, resources, model, work, label
+        self._loaded: Generator | None = None
 
-    with tqdm(desc=label, unit=" samples", total=total) as bar:
+    def __call__(self, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
+        """Completions of the requests (journal.COMPLETIONS); a run that was stopped goes on from its journal.
 
-        def show(completions: int, tokens: int) -> None:
-            bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
-            bar.update(completions - bar.n)
+        requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
+        """
+        total, digest, seed = 0, hashlib.blake2b(), 0
+        for request in requests():
+            total += request.n
+            digest.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
+            seed = request.seed
+        if not total:
+            return pl.DataFrame(schema=COMPLETIONS)
+        journal = Journal(
+            self.work,
+            fingerprint(
+                requests=digest.hexdigest(),
+                engine=self.engine.model_dump(),
+                model=self._model_digest,
+                code=folder_digest(Path(__file__).parent / "engines", "*.py"),
+            ),
+        )
 
-        return run(complete, total, journal, show)
+        def complete(done: Collection[str]) -> Iterator[list[Completion]]:
+            if self._loaded is None:
+                # one stream of draws must not begin anew where a run is resumed
+                self._loaded = load_engine(self.engine, self.resources, self.model, content_seed(seed, len(done)))
+            yield from self._loaded.generate(requests(), done)
+
+        with tqdm(desc=self.label, unit=" samples", total=total) as bar:
+
+            def show(completions: int, tokens: int) -> None:
+                bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
+                bar.update(completions - bar.n)
+
+            return run(complete, total, journal, show)
+
+    @cached_property
+    def _model_digest(self) -> str:
+        return folder_digest(self.model)
 
 
 def user_message(text: str) -> list[dict[str, str]]:

@@ -34,11 +34,12 @@ class Engine(_Section):
 
 
 class Resources(_Section):
-    """Where text is generated. No stage depends on it, and no journal: what is there already stays good."""
+    """Where and how safely a run works. No stage depends on it, and no journal: what is there already stays good."""
 
     base_url: Text | None  # openai: of the endpoint
     concurrency: Count  # openai: requests in flight
     workers: Count | None  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
+    save_steps: Count | None  # training: optimizer steps between two saved states; null: a killed run starts anew
 
 
 class Prompts(_Section):

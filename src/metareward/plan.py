@@ -70,14 +70,18 @@ def plan(params: Params, templates: Templates, lengths: Lengths, data: Path) -> 
     for name in params.checkpoints[2:]:
         folder = data / "iterations" / name
         asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
-        yield _load(f"respond@{name}", n_prompts, n, prompt, lengths.response, [folder / "responses.parquet"])
-        yield _load(f"judge@{name}", n_prompts * n, m, judge, lengths.judgment, [folder / "judgments.parquet"])
-        yield _load(f"meta-judge@{name}", asked, 1, battle, lengths.verdict, [folder / "battles.parquet"])
+        parts = {
+            "respond": ((n_prompts, n, prompt, lengths.response), "responses"),
+            "judge": ((n_prompts * n, m, judge, lengths.judgment), "judgments"),
+            "meta-judge": ((asked, 1, battle, lengths.verdict), "battles"),
+        }
+        for stage, (part, table) in parts.items():
+            yield _load(f"{stage}@{name}", [part], [folder / f"{table}.parquet"])
     yield from _evaluations(params, templates, lengths, data)
 
 
 def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
-    """One load for each checkpoint: responses, judgments of ranked replies, verdicts, the referee's comparisons."""
+    """For each checkpoint its responses, judgments of ranked replies and verdicts; then the referee's comparisons."""
     settings = params.evaluate
     prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
     replies = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
@@ -86,25 +90,29 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     prompt, reply = _tokens(prompts["prompt"]), _tokens(replies["response"])
     judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
     battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
-    compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
+    parts = [
+        (n, 1, prompt, response),
+        (replies.height, m, judged, lengths.judgment),
+        (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
+    ]
     for name in params.checkpoints:
-        parts = [
-            (n, 1, prompt, response),
-            (replies.height, m, judged, lengths.judgment),
-            (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
-            (0 if name == "seed" else 2 * n, 1, compare, lengths.verdict),
-        ]
-        requests, samples = sum(part[0] for part in parts), sum(part[0] * part[1] for part in parts)
-        prefill = sum(part[0] * part[2] for part in parts)
-        decode = sum(part[0] * part[1] * part[3] for part in parts)
-        tables = ("responses", "judgments", "verdicts", "comparisons")
-        done = _decoded(data / "evaluations" / name / f"{table}.parquet" for table in tables)
-        yield Load(f"evaluate@{name}", requests, samples, round(prefill), round(decode), done)
+        folder = data / "evaluations" / name
+        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts")]
+        yield _load(f"evaluate@{name}", parts, tables)
+    compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
+    for name in params.checkpoints[1:]:
+        table = data / "comparisons" / name / "comparisons.parquet"
+        yield _load(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
 
 
-def _load(stage: str, requests: int, n: int, prompt: float, written: float, tables: Iterable[Path]) -> Load:
-    samples = requests * n
-    return Load(stage, requests, samples, round(requests * prompt), round(samples * written), _decoded(tables))
+def _load(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:
+    """parts: requests, samples of each, prompt tokens of each, tokens written in each sample."""
+    requests = samples = 0
+    prefill = decode = 0.0
+    for asked, n, prompt, written in parts:
+        requests, samples = requests + asked, samples + asked * n
+        prefill, decode = prefill + asked * prompt, decode + asked * n * written
+    return Load(stage, requests, samples, round(prefill), round(decode), _decoded(tables))
 
 
 def _decoded(tables: Iterable[Path]) -> int | None:
