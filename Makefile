@@ -1,11 +1,11 @@
-# `make run` runs the demo, `make test` the checks, `make test-long` those that take vLLM or long.
+# `make run` runs the demo, `make test` the checks; `make test-vllm` checks vLLM for real, `make test-kills` kills long.
 # Each makes its environment and installs what it needs, once.
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_CONSTRAINT := constraints.txt
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-long
+.PHONY: run test test-vllm test-kills
 
 run: .venv/run.installed
 	@metareward check
@@ -18,9 +18,11 @@ test: .venv/test.installed
 	mypy
 	pytest
 
-test-long: .venv/test.installed .venv-vllm/test.installed
-	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py
+test-vllm: .venv-vllm/test.installed
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py
+
+test-kills: .venv/test.installed
+	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py
 
 .venv/run.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=/path/to/python3.11 or newer"; exit 2; }
