@@ -43,6 +43,7 @@ Model = Annotated[str, typer.Option(help="embedded, or the folder of a checkpoin
 Dtype = Annotated[str, typer.Option(help="auto, float32 or bfloat16")]
 Size = Annotated[int, typer.Option(help="times 16 prompts to respond to, 8 responses to judge, 1 response's battles")]
 Rounds = Annotated[int, typer.Option()]
+Only = Annotated[list[str] | None, typer.Option(help="respond, judge, meta-judge or meta-judge, shuffled; none: all")]
 Contestants = dict[str, Callable[[list[Request]], None]]
 
 
@@ -60,7 +61,8 @@ def workloads(size: int) -> dict[str, list[Request]]:
         ids = [f"{place}-{number:02}" for number in range(len(texts))]
         judgments = pl.DataFrame({"response_id": row["id"][0], "judgment_id": ids, "judgment": texts})
         pairs = [{"judgment_a": a, "judgment_b": b} for a in ids for b in ids if a != b]
-        listed = pl.DataFrame(pairs).with_columns(prompt_id=row["id"].item(), response_id=row["id"].item())
+        id_ = pl.lit(row["id"].item())
+        listed = pl.DataFrame(pairs).with_columns(prompt_id=id_, response_id=id_)
         settings = Sampling(**SAMPLING, max_tokens=TOKENS["meta-judge"])
         battles += generate.battle_requests(listed, row, row, judgments, templates, settings, 1)
     responding = Samples(**SAMPLING, max_tokens=TOKENS["respond"], n=N_RESPONSES)
@@ -121,7 +123,9 @@ def checkpoint(model: str, folder: str) -> Path:
 
 
 @app.command()
-def transformers(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3) -> None:
+def transformers(
+    model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3, only: Only = None
+) -> None:
     """The local engine, and the stock model's generate: a call for each prompt, and one for 16 of them."""
     from transformers import AutoModelForCausalLM
 
@@ -143,7 +147,7 @@ def transformers(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 
         work = workloads(size)
         run_engine(engine, work["respond"][:1])  # kernels are chosen and pages touched before anything is timed
         run_stock(stock, engine.tokenizer, 1, work["respond"][:1])
-        race(contestants, work, engine.tokenizer, rounds)
+        race(contestants, {name: work[name] for name in only or work}, engine.tokenizer, rounds)
 
 
 def run_stock(model: Any, tokenizer: Any, batch: int, requests: list[Request]) -> None:
@@ -169,7 +173,9 @@ def run_stock(model: Any, tokenizer: Any, batch: int, requests: list[Request]) -
 
 
 @app.command()
-def vllm(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3) -> None:
+def vllm(
+    model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3, only: Only = None
+) -> None:
     """A stage on vLLM against LLM.generate on the same requests, and what prefix caching saves the ordered battles."""
     from metareward.engines.vllm import VllmEngine
 
@@ -189,7 +195,7 @@ def vllm(model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, round
             "engine": lambda requests: (engine.llm.reset_prefix_cache(), run_engine(engine, requests))[1],
             "LLM.generate": lambda requests: (engine.llm.reset_prefix_cache(), run_bare(engine, requests))[1],
         }
-        race(contestants, work, engine.tokenizer, rounds)
+        race(contestants, {name: work[name] for name in only or work}, engine.tokenizer, rounds)
         print()
         for name in ("meta-judge", "judge"):
             asked, found = count(engine, "prefix_cache_queries"), count(engine, "prefix_cache_hits")
