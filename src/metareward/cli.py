@@ -155,7 +155,7 @@ def plan(
         f"expected tokens of a response {lengths.response:.0f}, a judgment {lengths.judgment:.0f}, a verdict "
         f"{lengths.verdict:.0f}; {CHARS_PER_TOKEN} characters to a token"
     )
-    print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e6:,.0f} MB")
+    print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e6:,.1f} MB")
     if (seed := next((p for p in (Path("models/seed"), Path(params.seed_model)) if p.is_dir()), None)) is not None:
         size = sum(file.stat().st_size for file in seed.rglob("*") if file.is_file())
         print(f"checkpoints: {len(params.checkpoints)} of {size / 1e9:.2f} GB each")
