@@ -210,6 +210,8 @@ def test_every_prompt_without_an_actor_pair_has_a_reason():
         equal=[("a", [4.1, 4.2, 4.3]), ("bb", [4.2])],
         pair=[("a", [1]), ("b", [1.01])],
     )
+    _, no_pairs = select_actor_pairs(tables.prompts, tables.responses, tables.scores, 0.0, None)
+    assert set(no_pairs["role"]) == {"actor"}
     assert actor(tables, 0.0) == {
         "none": "too_few_responses",
         "one": "too_few_responses",
@@ -329,7 +331,9 @@ SHORT, MIDDLE, LONG = (1, text(5)), (3, text(10)), (5, text(20))
         ([SHORT, MIDDLE, LONG], [-1, 2, -1 + 9e-7], ("p0.1", "p0.2")),
         ([SHORT, MIDDLE, LONG], [-1, 2, -1 + 2e-6], ("p0.1", "p0.0")),
         ([(1, "aa"), (2, "bb"), (3, "cc"), (4, "dd")], [1, 1, -1, -1], ("p0.0", "p0.2")),  # then the lower sample
-        ([SHORT, LONG], [9e-7, 0], "equal_elo"),
+        ([LONG, SHORT, MIDDLE], [1e-6, 0, -1], ("p0.1", "p0.2")),  # the bound itself is a tie
+        ([SHORT, LONG, MIDDLE], [0, 1e-6, 1], ("p0.2", "p0.1")),
+        ([SHORT, LONG], [1e-6, 0], "equal_elo"),
         ([SHORT, (2, "same"), (2, "same")], [0, 1, -1], "identical_judgments"),
     ],
 )
@@ -536,6 +540,7 @@ def test_relabelled_judgments_are_paired_alike(tables, seed):
     assert choose_responses(tables.prompts, score_statistics(tables.responses, renamed), seed).equals(choices)
     relisted = list_battles(choices, renamed)
     assert relisted.height == listed.height
+    assert relisted.equals(relisted.sort(relisted.columns))  # whose ids lie in another order than their responses'
     asked = choices.select("prompt_id", messages=pl.concat_list(pl.struct(role=pl.lit("user"), content="prompt_id")))
     again, without = select_judge_pairs(tables.prompts, choices, renamed, rated.with_columns(new), asked, None)
     changed = ["pair_id", "chosen_id", "rejected_id"]
