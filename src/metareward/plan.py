@@ -70,13 +70,9 @@ def plan(params: Params, templates: Templates, lengths: Lengths, data: Path) -> 
     for name in params.checkpoints[2:]:
         folder = data / "iterations" / name
         asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
-        parts = {
-            "respond": ((n_prompts, n, prompt, lengths.response), "responses"),
-            "judge": ((n_prompts * n, m, judge, lengths.judgment), "judgments"),
-            "meta-judge": ((asked, 1, battle, lengths.verdict), "battles"),
-        }
-        for stage, (part, table) in parts.items():
-            yield _load(f"{stage}@{name}", [part], [folder / f"{table}.parquet"])
+        yield _load(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
+        yield _load(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
+        yield _load(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
 
 
