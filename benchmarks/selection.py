@@ -1,7 +1,7 @@
 """How long selection and Elo take: the stage scripts on made-up tables of the paper's shape, the Elo fit on its own.
 
     python benchmarks/selection.py paper          # each stage at paper scale, from process start to exit
-    python benchmarks/selection.py scale 1 10     # score and actor_pairs at multiples of it: time and peak memory
+    python benchmarks/selection.py scale 1 10     # at multiples of it: time and peak memory
     python benchmarks/selection.py fit            # the Elo fit against loops over scikit-learn and choix
 
 Run from the root of a clone; the tables go to a folder under --folder and are deleted afterwards.
@@ -27,14 +27,14 @@ app = typer.Typer(add_completion=False)
 Folder = Annotated[Path, typer.Option(help="where the tables go for the time being")]
 
 
-def workspace(folder: Path, scale: int, battles: bool) -> Path:
+def workspace(folder: Path, scale: int, verdict_chars: int) -> Path:
     """A folder in which the stages run: the repository's params, templates and samples, and made-up tables."""
     here = Path(tempfile.mkdtemp(prefix="metareward-", dir=folder))
     shutil.copy(ROOT / "params.yaml", here)
     (here / "data" / "iterations").mkdir(parents=True)
     (here / "templates").symlink_to(ROOT / "templates")
     (here / "data" / "samples").symlink_to(ROOT / "data" / "samples")
-    arguments = [str(here / "data" / "iterations" / ITERATION), str(scale), *(["battles"] if battles else [])]
+    arguments = [str(here / "data" / "iterations" / ITERATION), str(scale), str(verdict_chars)]
     seconds, _, _ = measure(here, [str(ROOT / "benchmarks" / "tables.py"), *arguments])
     print(f"{scale} x paper scale made in {seconds:.0f} s, {gigabytes(here):.1f} GB on disk", flush=True)
     return here
@@ -63,7 +63,7 @@ def gigabytes(folder: Path) -> float:
 @app.command()
 def paper(repeats: int = 3, folder: Folder = TEMPORARY) -> None:
     """Scores and actor pairs, then battles to Elo to judge pairs: the median of the repeats of each stage."""
-    here = workspace(folder, 1, battles=True)
+    here = workspace(folder, 1, verdict_chars=1000)
     for names in (("score", "actor_pairs"), ("elo", "judge_pairs")):
         medians = [np.median([stage(here, name) for _ in range(repeats)], axis=0) for name in names]
         for name, (seconds, cpu, memory) in zip(names, medians, strict=True):
@@ -74,10 +74,10 @@ def paper(repeats: int = 3, folder: Folder = TEMPORARY) -> None:
 
 @app.command()
 def scale(scales: list[int], folder: Folder = TEMPORARY) -> None:
-    """Score statistics and actor pairs at multiples of paper scale."""
+    """Every stage of selection at multiples of paper scale; verdicts, which none of them reads, are short."""
     for multiple in scales:
-        here = workspace(folder, multiple, battles=False)
-        for name in ("score", "actor_pairs"):
+        here = workspace(folder, multiple, verdict_chars=20)
+        for name in ("dedup", "score", "actor_pairs", "choose", "elo", "judge_pairs"):
             seconds, cpu, memory = stage(here, name)
             print(f"{multiple:3} x {name:12} {seconds:6.1f} s, {cpu:6.1f} s of CPU, {memory:.2f} GB", flush=True)
         shutil.rmtree(here)

@@ -3,7 +3,7 @@
 Texts are slices of one long random text whose words are as frequent as words are, so that they compress about as
 text does. Ids, lengths and scores are drawn; every judgment text ends in its score.
 
-    python benchmarks/tables.py FOLDER SCALE [battles]
+    python benchmarks/tables.py FOLDER SCALE VERDICT_CHARS
 """
 
 import sys
@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from metareward.select import choose_responses, list_battles, mark_duplicates, score_statistics
-from metareward.tables import TABLES, check_table, write_table
+from metareward.select import choose_responses, in_parts, list_battles, mark_duplicates, score_statistics
+from metareward.tables import TABLES, check_table, scan_table, write_parts
 
 N_PROMPTS, N_RESPONSES, N_JUDGMENTS = 5000, 7, 11
-PROMPT_CHARS, RESPONSE_CHARS, JUDGMENT_CHARS, META_JUDGMENT_CHARS = 250, 1900, 1000, 1000
+PROMPT_CHARS, RESPONSE_CHARS, JUDGMENT_CHARS = 250, 1900, 1000
 ROW_GROUP = 50_000  # rows
 
 
@@ -44,7 +44,7 @@ class Draws:
 
 
 def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
-    """prompts, unique_responses and judgments of some prompts."""
+    """prompts, responses, the same with duplicates marked, and judgments of some prompts."""
     n = len(prompt_ids)
     prompts = {"prompt_id": prompt_ids, "prompt": draws.texts(n, PROMPT_CHARS), "source": ["made up"] * n}
     samples = np.tile(np.arange(N_RESPONSES), n)
@@ -87,6 +87,7 @@ def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
     )
     return {
         "prompts": pl.DataFrame(prompts),
+        "responses": responses,
         "unique_responses": mark_duplicates(responses),
         "judgments": check_table(judgments, "judgments"),
     }
@@ -101,7 +102,7 @@ def parts(scale: int, seed: int = 1) -> Iterator[dict[str, pl.DataFrame]]:
 
 
 def write_tables(folder: Path, scale: int) -> None:
-    """prompts, unique_responses and judgments, each one Parquet file written part by part."""
+    """prompts, responses, unique_responses and judgments, each one Parquet file written part by part."""
     folder.mkdir(parents=True)
     writers: dict[str, pq.ParquetWriter] = {}
     for frames in parts(scale):
@@ -114,14 +115,26 @@ def write_tables(folder: Path, scale: int) -> None:
         writer.close()
 
 
-def write_battles(folder: Path) -> None:
+def write_battles(folder: Path, verdict_chars: int) -> None:
     """choices and battles of the tables in a folder; the first position wins 68 of 100 battles between equals."""
+    names = {"prompts": "prompts", "responses": "unique_responses", "judgments": "judgments"}
+    tables = {name: scan_table(folder / f"{file}.parquet", name) for name, file in names.items()}
+    choices = (
+        choose_responses(part["prompts"].collect(), score_statistics(part["responses"], part["judgments"]), 1)
+        for part in in_parts(tables)
+    )
+    write_parts(choices, folder / "choices.parquet", "choices")
+    tables["choices"] = scan_table(folder / "choices.parquet", "choices")
     draws = Draws(2)
-    read = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("prompts", "unique_responses", "judgments")}
-    scores = score_statistics(read["unique_responses"], read["judgments"])
-    choices = write_table(choose_responses(read["prompts"], scores, 1), folder / "choices.parquet", "choices")
-    listed = list_battles(choices, read["judgments"])
-    strength = read["judgments"].select("judgment_id", strength=draws.generator.normal(0, 1, len(read["judgments"])))
+    battles = (fight(draws, part["choices"], part["judgments"], verdict_chars) for part in in_parts(tables))
+    write_parts(battles, folder / "battles.parquet", "battles")
+
+
+def fight(draws: Draws, choices: pl.LazyFrame, judgments: pl.LazyFrame, verdict_chars: int) -> pl.DataFrame:
+    """The battles of some chosen responses, by a strength drawn for each judgment."""
+    listed = list_battles(choices, judgments)
+    ids = listed["judgment_a"].unique().sort()
+    strength = pl.DataFrame({"judgment_id": ids, "strength": draws.generator.normal(0, 1, len(ids))})
     edge = (
         listed.join(strength, left_on="judgment_a", right_on="judgment_id", maintain_order="left")["strength"]
         - listed.join(strength, left_on="judgment_b", right_on="judgment_id", maintain_order="left")["strength"]
@@ -130,15 +143,14 @@ def write_battles(folder: Path) -> None:
     winner = np.where(first_wins, "a", "b")
     battles = listed.with_columns(
         battle_id=pl.Series(draws.ids(len(edge))),
-        meta_judgment=pl.Series(draws.texts(len(edge), META_JUDGMENT_CHARS, [f"\nWinner: {w}" for w in winner])),
+        meta_judgment=pl.Series(draws.texts(len(edge), verdict_chars, [f"\nWinner: {w}" for w in winner])),
         winner=pl.when(pl.Series(draws.generator.random(len(edge)) < 0.95)).then(pl.Series(winner)),
         n_tokens=pl.lit(200, pl.Int64),
         finish_reason=pl.lit("stop"),
     ).with_columns(invalid_reason=pl.when(pl.col("winner").is_null()).then(pl.lit("tie")))
-    write_table(battles.select(TABLES["battles"].columns.keys()), folder / "battles.parquet", "battles")
+    return battles.select(TABLES["battles"].columns.keys())
 
 
 if __name__ == "__main__":
     write_tables(Path(sys.argv[1]), int(sys.argv[2]))
-    if sys.argv[3:] == ["battles"]:
-        write_battles(Path(sys.argv[1]))
+    write_battles(Path(sys.argv[1]), int(sys.argv[3]))

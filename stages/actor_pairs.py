@@ -1,11 +1,9 @@
 """Pair responses by score, with length control."""
 
-import polars as pl
-
 from metareward.select import in_parts, select_actor_pairs
-from metareward.tables import empty_table, scan_table, tally, write_table
+from metareward.tables import scan_table
 
-from common import iteration, load, run, say
+from common import iteration, load, run, write_pairs
 
 
 def actor_pairs(name: str) -> None:
@@ -17,14 +15,8 @@ def actor_pairs(name: str) -> None:
         "responses": scan_table(folder / "unique_responses.parquet", "responses"),
         "scores": scan_table(folder / "scores.parquet", "scores"),
     }
-    pairs, no_pairs = [empty_table("actor_pairs")], [empty_table("no_pairs")]
-    for part in in_parts(tables):
-        with_pair, without = select_actor_pairs(part["prompts"], part["responses"], part["scores"], rho, max_chars)
-        pairs.append(with_pair)
-        no_pairs.append(without)
-    paired = write_table(pl.concat(pairs), folder / "actor_pairs.parquet", "actor_pairs")
-    unpaired = write_table(pl.concat(no_pairs), folder / "actor_no_pairs.parquet", "no_pairs")
-    say(f"{paired.height} actor pairs at rho {rho}; without: {tally(unpaired['reason'])}")
+    parts = (select_actor_pairs(**part, rho=rho, max_chosen_chars=max_chars) for part in in_parts(tables))
+    write_pairs(parts, folder, "actor")
 
 
 if __name__ == "__main__":

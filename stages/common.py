@@ -4,9 +4,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import polars as pl
 import typer
 
 from metareward.errors import UserError
@@ -16,6 +17,7 @@ from metareward.inputs import check_inputs
 from metareward.journal import work_directory
 from metareward.params import Params, load_params
 from metareward.prompts import Templates, load_templates
+from metareward.tables import empty_table, tally, write_parts, write_table
 
 MODELS = Path("models")
 EFT = Path("data/eft")
@@ -68,6 +70,20 @@ def load() -> Params:
 def templates(params: Params) -> Templates:
     """The texts that judge, meta-judge and referee are given."""
     return load_templates(dict(params.templates))
+
+
+def write_pairs(parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]], folder: Path, role: str) -> None:
+    """The preference pairs of a role and the prompts without one, which come part by part."""
+    no_pairs = [empty_table("no_pairs")]
+
+    def pairs() -> Iterator[pl.DataFrame]:
+        for with_pair, without in parts:
+            no_pairs.append(without)
+            yield with_pair
+
+    n_pairs = write_parts(pairs(), folder / f"{role}_pairs.parquet", f"{role}_pairs")
+    reasons = write_table(pl.concat(no_pairs), folder / f"{role}_no_pairs.parquet", "no_pairs")["reason"]
+    say(f"{n_pairs} {role} pairs; prompts without: {tally(reasons)}")
 
 
 def say(text: str) -> None:

@@ -1,16 +1,21 @@
 """Mark identical responses of a prompt; they are not judged."""
 
-from metareward.select import mark_duplicates
-from metareward.tables import read_table, write_table
+import polars as pl
+
+from metareward.select import in_parts, mark_duplicates
+from metareward.tables import scan_table, write_parts
 
 from common import iteration, run, say
 
 
 def dedup(name: str) -> None:
-    responses = mark_duplicates(read_table(iteration(name) / "responses.parquet", "responses"))
-    write_table(responses, iteration(name) / "unique_responses.parquet", "responses")
-    duplicates = responses.height - responses["duplicate_of"].null_count()
-    say(f"{duplicates} of {responses.height} responses are duplicates")
+    folder = iteration(name)
+    tables = {table: scan_table(folder / f"{table}.parquet", table) for table in ("prompts", "responses")}
+    parts = (mark_duplicates(part["responses"]) for part in in_parts(tables))
+    n_responses = write_parts(parts, folder / "unique_responses.parquet", "responses")
+    written = scan_table(folder / "unique_responses.parquet", "responses")
+    duplicates = written.select(pl.col("duplicate_of").count()).collect().item()
+    say(f"{duplicates} of {n_responses} responses are duplicates")
 
 
 if __name__ == "__main__":

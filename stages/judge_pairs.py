@@ -1,30 +1,33 @@
 """Pair judgments by Elo, with the length filter; none where the judge is not trained."""
 
-from metareward.generate import judge_messages, judged_responses
-from metareward.select import select_judge_pairs
-from metareward.tables import read_table, scan_table, tally, write_table
+from collections.abc import Iterator
 
-from common import iteration, load, run, say, templates
+import polars as pl
+
+from metareward.generate import judge_messages, judged_responses
+from metareward.select import in_parts, select_judge_pairs
+from metareward.tables import scan_table
+
+from common import iteration, load, run, templates, write_pairs
 
 
 def judge_pairs(name: str) -> None:
     params = load()
     folder = iteration(name)
-    prompts = read_table(folder / "prompts.parquet", "prompts")
-    responses = read_table(folder / "unique_responses.parquet", "responses")
-    choices = read_table(folder / "choices.parquet", "choices")
-    chosen = judged_responses(prompts, responses).join(choices.select("response_id"), on="response_id")
-    pairs, no_pairs = select_judge_pairs(
-        prompts,
-        choices,
-        scan_table(folder / "judgments.parquet", "judgments"),
-        read_table(folder / "elo.parquet", "elo"),
-        judge_messages(chosen, templates(params)),
-        params.iterations[name].max_judgment_chars,
-    )
-    pairs = write_table(pairs, folder / "judge_pairs.parquet", "judge_pairs")
-    no_pairs = write_table(no_pairs, folder / "judge_no_pairs.parquet", "no_pairs")
-    say(f"{pairs.height} judge pairs; prompts without: {tally(no_pairs['reason'])}")
+    texts, max_chars = templates(params), params.iterations[name].max_judgment_chars
+    files = {"responses": "unique_responses"}
+    tables = {
+        table: scan_table(folder / f"{files.get(table, table)}.parquet", table)
+        for table in ("prompts", "responses", "judgments", "choices", "elo")
+    }
+
+    def parts() -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        for part in in_parts(tables):
+            responses = part.pop("responses").join(part["choices"], on="response_id", how="semi")
+            judged = judged_responses(part["prompts"].collect(), responses.collect())
+            yield select_judge_pairs(**part, judge_prompts=judge_messages(judged, texts), max_judgment_chars=max_chars)
+
+    write_pairs(parts(), folder, "judge")
 
 
 if __name__ == "__main__":

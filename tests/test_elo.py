@@ -132,6 +132,15 @@ def test_ids_need_not_be_sorted_by_response():
     assert found == {names[name]: value for name, value in elos(fit_elo(table, 0.01)).items()}
 
 
+def test_parts_of_an_iteration_share_its_position_weights():
+    """r alone has w1 = 1/4 (three of its four wins fell to the first position), s alone 1/2; together w1 is 1/3."""
+    whole = battles(r="x>y y>x x>z x<w", s="x>y x<z")
+    assert position_weights(whole["winner"]) == (2 / 6, 4 / 6)
+    parts = [fit_elo(whole.filter(response_id=name), 0.01, position_weights(whole["winner"])) for name in "rs"]
+    assert elos(pl.concat(parts)) == pytest.approx(elos(fit_elo(whole, 0.01)), abs=1e-9)
+    assert elos(fit_elo(whole.filter(response_id="r"), 0.01)) != pytest.approx(elos(parts[0]), abs=0.01)
+
+
 def test_no_battles_give_no_elo():
     table = fit_elo(empty_table("battles"), 0.01)
     assert table.is_empty()

@@ -431,6 +431,11 @@ RHOS = st.integers(0, 20).map(lambda twentieths: Fraction(twentieths, 20)) | st.
 LIMITS = st.none() | st.integers(0, 8)
 
 
+def asked(choices: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+    """Judge prompts, of which the tests need none of the words."""
+    return choices.select("prompt_id", messages=pl.concat_list(pl.struct(role=pl.lit("user"), content="prompt_id")))
+
+
 def judged(tables: Iteration, seed: int, limit: int | None) -> tuple[pl.DataFrame, ...]:
     """Choices, battles with drawn verdicts, Elo, judge pairs and prompts without."""
     choices = choose_responses(tables.prompts, tables.scores, seed)
@@ -439,8 +444,7 @@ def judged(tables: Iteration, seed: int, limit: int | None) -> tuple[pl.DataFram
     draws = [int(content_id(seed, a, b), 16) % 5 for a, b in listed.select("judgment_a", "judgment_b").iter_rows()]
     winners = pl.Series("winner", [[None, "a", "a", "a", "b"][draw] for draw in draws], dtype=pl.String)
     rated = fit_elo(listed.with_columns(winners), 0.01)
-    asked = choices.select("prompt_id", messages=pl.concat_list(pl.struct(role=pl.lit("user"), content="prompt_id")))
-    pairs = select_judge_pairs(tables.prompts, choices, tables.judgments, rated, asked, limit)
+    pairs = select_judge_pairs(tables.prompts, choices, tables.judgments, rated, asked(choices), limit)
     return choices, listed, rated, *pairs
 
 
@@ -541,8 +545,7 @@ def test_relabelled_judgments_are_paired_alike(tables, seed):
     relisted = list_battles(choices, renamed)
     assert relisted.height == listed.height
     assert relisted.equals(relisted.sort(relisted.columns))  # whose ids lie in another order than their responses'
-    asked = choices.select("prompt_id", messages=pl.concat_list(pl.struct(role=pl.lit("user"), content="prompt_id")))
-    again, without = select_judge_pairs(tables.prompts, choices, renamed, rated.with_columns(new), asked, None)
+    again, without = select_judge_pairs(tables.prompts, choices, renamed, rated.with_columns(new), asked(choices), None)
     changed = ["pair_id", "chosen_id", "rejected_id"]
     assert again.drop(changed).equals(pairs.drop(changed))
     assert without.equals(no_pairs)
@@ -554,15 +557,26 @@ def test_relabelled_judgments_are_paired_alike(tables, seed):
 @few_examples
 @given(iterations(), st.integers(1, 20))
 def test_parts_give_the_rows_of_the_whole(tmp_path_factory, tables, n_prompts):
+    choices, _, rated, *judge_pairs = judged(tables, 1, 4)
     folder = tmp_path_factory.mktemp("parts")
-    for name, frame in tables._asdict().items():
+    frames = tables._asdict() | {"choices": choices, "elo": rated}
+    for name, frame in frames.items():
         frame.write_parquet(folder / f"{name}.parquet", row_group_size=2)
-    lazy = {name: pl.scan_parquet(folder / f"{name}.parquet") for name in tables._fields}
-    whole = [tables.scores, *select_actor_pairs(tables.prompts, tables.responses, tables.scores, 0.3, 4)]
+    lazy = {name: pl.scan_parquet(folder / f"{name}.parquet") for name in frames}
+    whole = [
+        mark_duplicates(tables.responses),
+        tables.scores,
+        *select_actor_pairs(tables.prompts, tables.responses, tables.scores, 0.3, 4),
+        *judge_pairs,
+    ]
     parts = [
         [
+            mark_duplicates(part["responses"]),
             score_statistics(part["responses"], part["judgments"]),
             *select_actor_pairs(part["prompts"], part["responses"], part["scores"], 0.3, 4),
+            *select_judge_pairs(
+                part["prompts"], part["choices"], part["judgments"], part["elo"], asked(part["choices"]), 4
+            ),
         ]
         for part in in_parts(lazy, n_prompts)
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from metareward.errors import UserError
 from metareward.ids import content_id, content_seed
-from metareward.tables import TABLES, check_table, empty_table, read_table, scan_table, write_table
+from metareward.tables import TABLES, check_table, empty_table, read_table, scan_table, write_parts, write_table
 
 ROWS = pl.DataFrame({"prompt_id": ["b", "a"], "prompt": ["two", "one"], "source": ["x", "x"]})
 
@@ -53,6 +53,37 @@ def test_writing_does_not_go_through_a_link(tmp_path):
     write_table(ROWS.head(1), tmp_path / "prompts.parquet", "prompts")
     assert cached.read_bytes() == before
     assert read_table(tmp_path / "prompts.parquet", "prompts").height == 1
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_table_written_in_no_parts_is_an_empty_table(name, tmp_path):
+    assert write_parts([], tmp_path / "empty.parquet", name) == 0
+    assert read_table(tmp_path / "empty.parquet", name).is_empty()
+
+
+def test_a_table_written_in_parts_is_the_table(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "example_id": ["a", "b", "c", "d", "e"],
+            "kind": ["judge"] * 5,
+            "messages": [[{"role": "user", "content": text}] for text in ("ä", "", "two\nlines", "4", "5")],
+            "target": ["x", "y", "z", "", "w"],
+            "score": [1.5, None, 0.0, None, 5.0],
+        }
+    )
+    parts = [frame[1::-1], frame[:0], frame[2:3], frame[3:]]
+    assert write_parts(iter(parts), tmp_path / "parts.parquet", "eft") == 5
+    assert read_table(tmp_path / "parts.parquet", "eft").equals(frame)
+    assert os.listdir(tmp_path) == ["parts.parquet"]
+
+
+@pytest.mark.parametrize("second", ["a", "b"])
+def test_parts_out_of_order_are_refused_and_leave_the_table_as_it_was(tmp_path, second):
+    write_table(ROWS, tmp_path / "prompts.parquet", "prompts")
+    parts = [ROWS.filter(prompt_id="b"), ROWS.head(1).with_columns(prompt_id=pl.lit(second))]
+    with pytest.raises(ValueError, match=f"table prompts: rows of \\('{second}',\\) after those of \\('b',\\)"):
+        write_parts(parts, tmp_path / "prompts.parquet", "prompts")
+    assert read_table(tmp_path / "prompts.parquet", "prompts").height == 2
 
 
 @pytest.mark.parametrize("read", [read_table, scan_table])

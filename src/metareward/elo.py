@@ -33,12 +33,15 @@ def position_weights(winners: pl.Series) -> tuple[float, float]:
     return (wins_second / decided, wins_first / decided) if decided else (0.5, 0.5)
 
 
-def fit_elo(battles: pl.DataFrame | pl.LazyFrame, ridge: float) -> pl.DataFrame:
+def fit_elo(
+    battles: pl.DataFrame | pl.LazyFrame, ridge: float, weights: tuple[float, float] | None = None
+) -> pl.DataFrame:
     """The `elo` table: one row per judgment that took part in a battle of the iteration.
 
-    battles: the `battles` table of a whole iteration, over which the position weights are taken.
+    battles: the `battles` table of an iteration, or all that some of its responses fought.
     ridge: lambda >= MIN_RIDGE of the penalty lambda |elo|^2 / 2, applied to the responses whose likelihood has no
     finite maximiser (a judgment that won all its battles, say) and recorded in the column `ridge`; 0 elsewhere.
+    weights: the position weights of the whole iteration; None: battles is all of it.
     A response without a decided battle gets Elos of 0. wins_first and wins_second count wins in either position,
     n_battles all battles of the judgment, decided or not. METHOD §4.3-4.5.
 
@@ -71,7 +74,8 @@ def fit_elo(battles: pl.DataFrame | pl.LazyFrame, ridge: float) -> pl.DataFrame:
     size = place.max(initial=-1) + 1
     present = np.zeros((matrix.max(initial=-1) + 1, size), dtype=np.bool_)
     present[matrix, place] = True
-    elo, penalty, converged = fit(_battle_matrices(battles, judgments, present), present, ridge)
+    weights = weights or position_weights(battles["winner"])
+    elo, penalty, converged = fit(_battle_matrices(battles, judgments, present, weights), present, ridge)
     if not converged.all():
         failed = judgments.filter(pl.Series(~converged[matrix]))["response_id"].unique(maintain_order=True)
         raise UserError(
@@ -137,7 +141,9 @@ def has_finite_maximiser(wins: Array, present: Mask) -> Mask:
     return np.asarray(((reach > 0) | absent).all(axis=(1, 2)), dtype=np.bool_)
 
 
-def _battle_matrices(battles: pl.DataFrame, judgments: pl.DataFrame, present: Mask) -> Array:
+def _battle_matrices(
+    battles: pl.DataFrame, judgments: pl.DataFrame, present: Mask, weights: tuple[float, float]
+) -> Array:
     """B [M, N, N]: B[m, n] = w1 [m first beat n] + w2 [m second beat n] (METHOD §4.4)."""
     where = judgments.select("judgment_id", "matrix", "place")
     decided = (
@@ -146,7 +152,7 @@ def _battle_matrices(battles: pl.DataFrame, judgments: pl.DataFrame, present: Ma
         .join(where, left_on="judgment_b", right_on="judgment_id", suffix="_b")
     )
     wins = np.zeros((*present.shape, present.shape[1]))
-    w1, w2 = position_weights(battles["winner"])
+    w1, w2 = weights
     for winner, weight, winner_place, loser_place in (("a", w1, "place", "place_b"), ("b", w2, "place_b", "place")):
         rows = decided.filter(pl.col("winner") == winner)
         # an ordered pair fights once, so no place is named twice

@@ -6,7 +6,8 @@ and write. Missing is null, never -1 or "". Rows are sorted by the ids, so equal
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,19 +245,45 @@ def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:
     cached version. Returns the rows as written.
     """
     frame = check_table(frame, name)
-    _write(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=True))
+    with _renamed(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd", statistics=True)
     return frame
+
+
+def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> int:
+    """`write_table` for a table larger than memory, in parts that follow each other in the order of the key.
+
+    A part is checked and sorted by itself; one that does not come after the part before it raises ValueError.
+    Returns the number of rows.
+    """
+    import pyarrow.parquet as pq  # Polars has no writer that is given one frame after the other
+
+    key = TABLES[name].key
+    schema = empty_table(name).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    n_rows, last = 0, None
+    with _renamed(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for frame in (check_table(part, name) for part in parts):
+            if frame.is_empty():
+                continue
+            keys = frame.select(key)
+            if last is not None and keys.row(0) <= last:
+                raise ValueError(f"table {name}: rows of {keys.row(0)} after those of {last}")
+            n_rows, last = n_rows + frame.height, keys.row(-1)
+            writer.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return n_rows
 
 
 def write_json(values: Any, path: Path) -> None:
     """Write metrics or plot data as JSON, keys in the order given, renamed into place like a table."""
-    _write(path, lambda temporary: temporary.write_text(json.dumps(values, indent=2) + "\n"))
+    with _renamed(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(temporary)
+    yield temporary
     os.replace(temporary, path)
 
 
