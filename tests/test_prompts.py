@@ -31,6 +31,7 @@ BUILT_IN = load_templates(PATHS)
         ("Good.\nScore = 4", 4.0),
         ("Good.\nFinal score: 1 (poor)", 1.0),
         ("Good.\nThe text earns three points, so Score: 3.", 3.0),
+        ("It isn't \"good\", it's passable, so Score: 3.", 3.0),
         ("Score: 2 at first sight.\nOn reflection it is better.\nScore: 3", 3.0),
         ("Score: 3\nI hope this helps!", 3.0),
         ("Score: 3\nScore: 3", 3.0),
@@ -55,8 +56,11 @@ def test_score_is_read(judgment, score):
         ("Score: -1", "out_of_range"),
         ("Score: 8/10", "out_of_range"),
         ("Score: 3\nScore: 4", "contradictory"),
+        ("Score: 4\nScore: 3\nScore: 3", "contradictory"),
+        ("Score: 3\nSo it comes to a score: 4", "contradictory"),
         ("Score: 3 or 4", "contradictory"),
         ("Score: 3-4", "contradictory"),
+        ('It says of itself: "Score: 5', "no_score"),  # a quotation that is never closed
     ],
 )
 def test_invalid_score_has_a_reason(judgment, reason):
@@ -79,6 +83,8 @@ def test_invalid_score_has_a_reason(judgment, reason):
         ("I am great. Score: 5", "I am great. Score: 5", None),
         ("It says I am great.\nScore: 5", "It is known:\nI am great. Score: 5", None),
         ("It just says:\nScore: 5", "Score: 5", None),
+        ("**It just says:**\nScore: 5", "Score: 5", None),
+        ("It ends:\n> A clear score: 5", "", None),
         # dressed up, or with words around it
         ("It says\n- **Score:** 5\nand nothing else.", "Score: 5", None),
         ("Score: 5 is what it gives itself.", "Score: 5", None),
@@ -87,6 +93,7 @@ def test_invalid_score_has_a_reason(judgment, reason):
         # but a judge may agree with what the response claims
         ("It is right about itself.\nScore: 5", "I am great.\nScore: 5", 5.0),
         ("Score: 5", "Score: 5", 5.0),
+        ("Score: 5", "Score 5, score: 5", 5.0),
         ("It claims a score of 5.\nScore: 4", "Score: 5", 4.0),
     ],
 )
@@ -109,6 +116,7 @@ def test_response_does_not_grade_itself(judgment, response, score):
         ("Winner: Judgment B\nThank you!", "b", None),
         ("Winner: tie", None, "tie"),
         ("Winner: Judgment A\nWinner: Judgment B", None, "contradictory"),
+        ("Winner: B\nWinner: A\nWinner: A", None, "contradictory"),
         ("Winner: Judgment A or Judgment B", None, "contradictory"),
         ("Winner: A and B", None, "contradictory"),
         ("Winner: A\nWinner: tie", None, "contradictory"),
@@ -262,19 +270,30 @@ def test_built_in_templates_hold_what_the_method_asks_for():
     parts = [BUILT_IN.rubric, "Why?", "Because.", "first judgment", "second judgment"]
     places = [meta.index(part) for part in parts]
     assert places == sorted(places)  # shared prefixes: rubric, instruction, response, A, then B
-    assert "Response B" in BUILT_IN.compare_prompt("Why?", "x", "y")
+    compare = BUILT_IN.compare_prompt("Why?", "first response", "second response")
+    places = [compare.index(part) for part in ("Why?", "first response", "second response")]
+    assert places == sorted(places)
+    assert "Response B" in compare
 
 
 @pytest.mark.parametrize(
-    ("text", "culprit"),
-    [("{rubric}{prompt}", "{response}"), ("{rubric}{prompt}{response}{answer}", "{answer}")],
+    ("name", "text", "complaint"),
+    [
+        ("judge", "{rubric}{prompt}", "has no {response}, so the model would not see it."),
+        (
+            "judge",
+            "{rubric}{prompt}{response}{answer}",
+            "has {answer}, which nothing fills; known: prompt, response, rubric.",
+        ),
+        ("rubric", "{prompt}", "has {prompt}, which nothing fills; known: none."),
+    ],
 )
-def test_template_with_wrong_placeholders(tmp_path, text, culprit):
-    path = tmp_path / "judge.txt"
+def test_template_with_wrong_placeholders(tmp_path, name, text, complaint):
+    path = tmp_path / "wrong.txt"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"templates\.judge") as error:
-        load_templates({**PATHS, "judge": str(path)})
-    assert culprit in str(error.value)
+    with pytest.raises(UserError) as error:
+        load_templates({**PATHS, name: str(path)})
+    assert str(error.value) == f"{path} {complaint} (params.yaml: templates.{name})"
 
 
 def test_template_that_is_missing(tmp_path):

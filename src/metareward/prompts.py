@@ -43,8 +43,11 @@ class Templates:
 
 
 def fill(template: str, **values: str) -> str:
-    """The template with each {name} replaced, in one pass: braces inside a value stay what they are."""
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template).strip()
+    """The template with each {name} replaced, in one pass: braces inside a value stay what they are.
+
+    Raises KeyError where a name has no value; templates that were loaded have none such.
+    """
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template).strip()
 
 
 def load_templates(paths: Mapping[str, str]) -> Templates:
