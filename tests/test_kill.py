@@ -92,7 +92,8 @@ def test_killed_at_any_moment(undisturbed, number):
     assert clone.run(f"dvc status {STAGE}").strip() == "Data and pipelines are up to date."
 
 
-def test_a_queued_experiment_goes_on_from_the_journal_of_the_checkout(undisturbed):
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_an_experiment_goes_on_from_the_journal_of_the_checkout(undisturbed, how):
     """Experiments run in copies of the project that come and go; their journals do not."""
     clone, table, _ = undisturbed
     forget(clone)
@@ -102,7 +103,10 @@ def test_a_queued_experiment_goes_on_from_the_journal_of_the_checkout(undisturbe
     kill([process, *children(process)])
     process.wait()
     written = parts(clone)
-    clone.run(f"git checkout --quiet dvc.lock && dvc exp run --temp --name temporary {STAGE}")
+    name = how.strip("-")
+    clone.run(f"git checkout --quiet dvc.lock && dvc exp run {how} --name {name} {STAGE}")
+    if how == "--queue":
+        clone.run("dvc exp run --run-all")
     assert {path: at for path, at in parts(clone).items() if path in written} == written
-    lock = yaml.safe_load(clone.run("dvc exp branch --quiet temporary kept && git show kept:dvc.lock"))
+    lock = yaml.safe_load(clone.run(f"dvc exp branch --quiet {name} kept-{name} && git show kept-{name}:dvc.lock"))
     assert lock["stages"][STAGE]["outs"][0]["md5"] == hashlib.md5(table).hexdigest()
