@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
+import psutil
 import typer
 
 from metareward.errors import UserError
@@ -45,7 +46,7 @@ def comparison(checkpoint: str) -> Path:
 def run(stage: Callable[..., None]) -> None:
     """Run a stage script's function on the command line; a user's mistake is one line and exit code 2."""
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_with_dvc, daemon=True).start()
     try:
         typer.run(stage)
     except UserError as error:
@@ -53,9 +54,11 @@ def run(stage: Callable[..., None]) -> None:
         sys.exit(2)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when DVC is killed: else it would run on, and refuse its successor the journal."""
-    while os.getppid() == parent:
+def _end_with_dvc() -> None:
+    """End this process when DVC is killed, or was before this could look: else it would run on beside its successor."""
+    parent = psutil.Process(os.getppid())
+    adopted = (parent.pid == 1 or parent.name() == "systemd") and "dvc" not in " ".join(parent.cmdline())
+    while not adopted and os.getppid() == parent.pid:
         time.sleep(0.5)
     os._exit(1)
 

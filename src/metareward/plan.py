@@ -11,6 +11,7 @@ from metareward.params import Params
 from metareward.prompts import Templates
 
 CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
+CHAT_TOKENS = 31  # around a prompt, by SmolLM2's template: marks of turns and a system prompt; Llama 3's are fewer
 JUDGMENT_CHARS = 1000.0  # where no examples show how long a judgment is; the paper's limits on them are 1,000 and 1,100
 
 
@@ -107,7 +108,7 @@ def _load(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: It
     prefill = decode = 0.0
     for asked, n, prompt, written in parts:
         requests, samples = requests + asked, samples + asked * n
-        prefill, decode = prefill + asked * prompt, decode + asked * n * written
+        prefill, decode = prefill + asked * (prompt + CHAT_TOKENS), decode + asked * n * written
     return Load(stage, requests, samples, round(prefill), round(decode), _decoded(tables))
 
 

@@ -26,7 +26,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """n samples of one chat prompt. Sample k is drawn with the seed content_seed(seed, id, k)."""
+    """n samples of one chat prompt. The local engine draws sample k with the seed content_seed(seed, id, k)."""
 
     id: str
     messages: Sequence[Mapping[str, str]]

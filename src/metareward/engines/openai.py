@@ -2,6 +2,9 @@
 
 Prompts are sent to `completions` as token ids, so that they are the ones every other engine would use. The server must
 serve the checkpoint under its name (sft, m1, ...). The key comes from OPENAI_API_KEY alone and goes nowhere else.
+
+Draws are the server's own. Requests carry no seed: with one, too, texts would not repeat, since rounding depends on the
+rows that run beside; and vLLM 0.32 on CPUs dies of a seeded prompt that it prefills in pieces.
 """
 
 import os
@@ -16,7 +19,6 @@ import openai
 from metareward.engines import Completion, Request
 from metareward.engines.batches import Prompt, completion, encode, end_tokens, load_tokenizer, too_long
 from metareward.errors import UserError
-from metareward.ids import content_seed
 
 RETRIES = 60  # the client waits up to 8 s between two, or as long as the server says: a restart of minutes is survived
 
@@ -77,7 +79,6 @@ class OpenAIEngine:
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_tokens=prompt.room,
-                seed=content_seed(request.seed, request.id) % 2**31,
                 extra_body={"return_token_ids": True},
             )
         except openai.OpenAIError as error:
