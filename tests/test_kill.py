@@ -4,6 +4,7 @@ METAREWARD_KILLS says how often; one of each kind unless told.
 """
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -71,6 +72,23 @@ def kill(processes):
             process.kill()
 
 
+def is_torn(path):
+    """Whether DVC was killed in the milliseconds in which it wrote this."""
+    try:
+        return path.exists() and not isinstance(json.loads(path.read_text()), dict)
+    except ValueError:
+        return True
+
+
+def test_a_torn_lock_of_dvcs_is_mended(undisturbed):
+    clone, _, _ = undisturbed
+    (clone.folder / ".dvc/tmp/rwlock").write_text("")
+    assert "corrupted" in clone.run(f"dvc repro {STAGE}", returncode=255)
+    assert "rwlock was torn" in clone.run("metareward check")
+    clone.run(f"dvc repro {STAGE}")
+    assert "rwlock" not in clone.run("metareward check")
+
+
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_at_any_moment(undisturbed, number):
     clone, table, seconds = undisturbed
@@ -79,6 +97,7 @@ def test_killed_at_any_moment(undisturbed, number):
     at_once = number == 2  # DVC dies before the stage's process has begun to watch it
     process = repro(clone)
     while (kind == "stage" or at_once) and not children(process):
+        assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0 if at_once else random.Random(number).uniform(0, seconds))
     stage = children(process)
@@ -86,6 +105,8 @@ def test_killed_at_any_moment(undisturbed, number):
     process.wait()
     written = parts(clone)
 
+    if is_torn(clone.folder / ".dvc/tmp/rwlock"):
+        clone.run("metareward check")
     clone.run(f"dvc repro {STAGE}")
     assert (clone.folder / TABLE).read_bytes() == table
     # every part that lay there lies there untouched, so what was generated twice is what had not made a part yet

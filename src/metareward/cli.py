@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from datetime import timedelta
 from math import inf
 from pathlib import Path
@@ -32,10 +33,27 @@ def check() -> None:
 
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
+    _mend_dvc_lock()
     params = load_params(PARAMS)
     check_inputs(params)
     check_seed_model(params.seed_model)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
+
+
+def _mend_dvc_lock() -> None:
+    """Remove DVC's list of locks where a kill tore it: DVC writes it in place, and refuses to run when it is torn."""
+    path = Path(".dvc/tmp/rwlock")
+    for _ in range(2):  # DVC may be writing it just now
+        try:
+            json.loads(path.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(1)
+        else:
+            return
+    path.unlink()
+    print(f"{path} was torn when DVC was killed, and is removed")
 
 
 @app.command()
