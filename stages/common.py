@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
-import psutil
 import typer
 
+from metareward.dvc_locks import wait_for_dvc
 from metareward.errors import UserError
 from metareward.generate import Sampler
 from metareward.ids import content_seed
@@ -18,7 +18,8 @@ from metareward.inputs import check_inputs
 from metareward.journal import work_directory
 from metareward.params import Params, load_params
 from metareward.prompts import Templates, load_templates
-from metareward.tables import empty_table, tally, write_parts, write_table
+from metareward.select import in_parts
+from metareward.tables import empty_table, scan_table, tally, write_parts, write_table
 
 MODELS = Path("models")
 EFT = Path("data/eft")
@@ -55,12 +56,12 @@ def run(stage: Callable[..., None]) -> None:
 
 
 def _end_with_dvc() -> None:
-    """End this process when DVC is killed, or was before this could look: else it would run on beside its successor."""
-    parent = psutil.Process(os.getppid())
-    adopted = (parent.pid == 1 or parent.name() == "systemd") and "dvc" not in " ".join(parent.cmdline())
-    while not adopted and os.getppid() == parent.pid:
-        time.sleep(0.5)
-    os._exit(1)
+    """End this process when the DVC that started it is gone: else it would run on beside its successor."""
+    try:
+        wait_for_dvc()
+        print("error: the DVC that started this is gone. Hint: on another machine, unset DVC_STAGE.", file=sys.stderr)
+    finally:
+        os._exit(1)
 
 
 def load() -> Params:
@@ -75,6 +76,15 @@ def templates(params: Params) -> Templates:
     return load_templates(dict(params.templates))
 
 
+def scan_parts(folder: Path, *files: str) -> Iterator[dict[str, pl.LazyFrame]]:
+    """`prompts` and other tables of an iteration, part by part, each under the name of its schema.
+
+    files: names without their ending; `unique_responses` comes as `responses`.
+    """
+    names = {file.removeprefix("unique_"): file for file in ("prompts", *files)}
+    return in_parts({name: scan_table(folder / f"{file}.parquet", name) for name, file in names.items()})
+
+
 def write_pairs(parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]], folder: Path, role: str) -> None:
     """The preference pairs of a role and the prompts without one, which come part by part."""
     no_pairs = [empty_table("no_pairs")]
@@ -84,9 +94,9 @@ def write_pairs(parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]], folder: Path
             no_pairs.append(without)
             yield with_pair
 
-    n_pairs = write_parts(pairs(), folder / f"{role}_pairs.parquet", f"{role}_pairs")
+    counts = write_parts(pairs(), folder / f"{role}_pairs.parquet", f"{role}_pairs")
     reasons = write_table(pl.concat(no_pairs), folder / f"{role}_no_pairs.parquet", "no_pairs")["reason"]
-    say(f"{n_pairs} {role} pairs; prompts without: {tally(reasons)}")
+    say(f"{counts['prompt_id']} {role} pairs; prompts without: {tally(reasons)}")
 
 
 def say(text: str) -> None:

@@ -1,21 +1,16 @@
 """Mark identical responses of a prompt; they are not judged."""
 
-import polars as pl
+from metareward.select import mark_duplicates
+from metareward.tables import write_parts
 
-from metareward.select import in_parts, mark_duplicates
-from metareward.tables import scan_table, write_parts
-
-from common import iteration, run, say
+from common import iteration, run, say, scan_parts
 
 
 def dedup(name: str) -> None:
     folder = iteration(name)
-    tables = {table: scan_table(folder / f"{table}.parquet", table) for table in ("prompts", "responses")}
-    parts = (mark_duplicates(part["responses"]) for part in in_parts(tables))
-    n_responses = write_parts(parts, folder / "unique_responses.parquet", "responses")
-    written = scan_table(folder / "unique_responses.parquet", "responses")
-    duplicates = written.select(pl.col("duplicate_of").count()).collect().item()
-    say(f"{duplicates} of {n_responses} responses are duplicates")
+    marked = (mark_duplicates(part["responses"]) for part in scan_parts(folder, "responses"))
+    counts = write_parts(marked, folder / "unique_responses.parquet", "responses")
+    say(f"{counts['duplicate_of']} of {counts['response_id']} responses are duplicates")
 
 
 if __name__ == "__main__":

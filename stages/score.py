@@ -1,23 +1,17 @@
 """Mean and variance of the valid scores of each response."""
 
-import polars as pl
+from metareward.select import score_statistics
+from metareward.tables import write_parts
 
-from metareward.select import in_parts, score_statistics
-from metareward.tables import empty_table, scan_table, write_table
-
-from common import iteration, run, say
+from common import iteration, run, say, scan_parts
 
 
 def score(name: str) -> None:
     folder = iteration(name)
-    tables = {
-        "prompts": scan_table(folder / "prompts.parquet", "prompts"),
-        "responses": scan_table(folder / "unique_responses.parquet", "responses"),
-        "judgments": scan_table(folder / "judgments.parquet", "judgments"),
-    }
-    parts = [score_statistics(part["responses"], part["judgments"]) for part in in_parts(tables)]
-    scores = write_table(pl.concat([empty_table("scores"), *parts]), folder / "scores.parquet", "scores")
-    say(f"{scores.height - scores['mean'].null_count()} of {scores.height} responses have a score")
+    parts = scan_parts(folder, "unique_responses", "judgments")
+    scores = (score_statistics(part["responses"], part["judgments"]) for part in parts)
+    counts = write_parts(scores, folder / "scores.parquet", "scores")
+    say(f"{counts['mean']} of {counts['response_id']} responses have a score")
 
 
 if __name__ == "__main__":

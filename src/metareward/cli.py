@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import time
 from datetime import timedelta
 from math import inf
 from pathlib import Path
@@ -27,33 +26,19 @@ COLUMNS = {
 @app.command()
 def check() -> None:
     """Read params.yaml and every file that it names, and say what is wrong before anything runs."""
+    from metareward.dvc_locks import LIST, mend_lock_list
     from metareward.inputs import check_inputs
     from metareward.params import load_params
     from metareward.seed_model import check_seed_model
 
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
-    _mend_dvc_lock()
+    if mend_lock_list():
+        print(f"{LIST} was torn when DVC was killed, and is removed")
     params = load_params(PARAMS)
     check_inputs(params)
     check_seed_model(params.seed_model)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
-
-
-def _mend_dvc_lock() -> None:
-    """Remove DVC's list of locks where a kill tore it: DVC writes it in place, and refuses to run when it is torn."""
-    path = Path(".dvc/tmp/rwlock")
-    for _ in range(2):  # DVC may be writing it just now
-        try:
-            json.loads(path.read_text())
-        except FileNotFoundError:
-            return
-        except ValueError:
-            time.sleep(1)
-        else:
-            return
-    path.unlink()
-    print(f"{path} was torn when DVC was killed, and is removed")
 
 
 @app.command()

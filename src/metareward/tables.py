@@ -250,17 +250,17 @@ def write_table(frame: pl.DataFrame, path: Path, name: str) -> pl.DataFrame:
     return frame
 
 
-def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> int:
+def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> dict[str, int]:
     """`write_table` for a table larger than memory, in parts that follow each other in the order of the key.
 
     A part is checked and sorted by itself; one that does not come after the part before it raises ValueError.
-    Returns the number of rows.
+    Returns how many values each column holds, nulls not counted.
     """
     import pyarrow.parquet as pq  # Polars has no writer that is given one frame after the other
 
     key = TABLES[name].key
     schema = empty_table(name).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    n_rows, last = 0, None
+    counts, last = dict.fromkeys(schema.names, 0), None
     with _renamed(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for frame in (check_table(part, name) for part in parts):
             if frame.is_empty():
@@ -268,9 +268,10 @@ def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> int:
             keys = frame.select(key)
             if last is not None and keys.row(0) <= last:
                 raise ValueError(f"table {name}: rows of {keys.row(0)} after those of {last}")
-            n_rows, last = n_rows + frame.height, keys.row(-1)
+            last = keys.row(-1)
+            counts = {column: n + frame[column].count() for column, n in counts.items()}
             writer.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-    return n_rows
+    return counts
 
 
 def write_json(values: Any, path: Path) -> None:
