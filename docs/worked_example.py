@@ -65,11 +65,11 @@ def table(name: str, rows: list[dict[str, object]], **columns: object) -> pl.Dat
 
 
 def markdown(frame: pl.DataFrame) -> str:
-    """A frame as a Markdown table; numbers with as many decimals as they have, four at most."""
+    """A frame as a Markdown table; numbers with as many decimals as they have, four at most, and no -0."""
 
     def cell(value: object) -> str:
         if isinstance(value, float):
-            return f"{value:.4f}".rstrip("0").rstrip(".")
+            return f"{value:z.4f}".rstrip("0").rstrip(".")
         return "" if value is None else str(value).replace("\n", " / ")
 
     rows = [frame.columns, ["---"] * frame.width, *([cell(value) for value in row] for row in frame.iter_rows())]
