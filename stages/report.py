@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from metareward.report import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
-from metareward.tables import read_table, write_json
+from metareward.tables import read_table, scan_table, write_json
 
 from common import TRAINING, comparison, evaluation, iteration, load, run, say
 
@@ -17,6 +17,7 @@ SCHEMAS = {
     "judge_no_pairs": "no_pairs",
     **{name: name for name in ("judgments", "actor_pairs", "battles", "elo", "judge_pairs")},
 }
+TEXTS = ["response", "judgment", "meta_judgment", "messages", "chosen", "rejected"]
 
 
 def report() -> None:
@@ -26,7 +27,8 @@ def report() -> None:
     for name in params.checkpoints:
         if name in params.iterations:
             files = {table: iteration(name) / f"{table}.parquet" for table in SCHEMAS}
-            tables = {table: read_table(path, SCHEMAS[table]) for table, path in files.items()}
+            scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
+            tables = {table: scan.drop(TEXTS, strict=False).collect() for table, scan in scans.items()}
             tables["responses"] = tables.pop("unique_responses")
             values[name] |= iteration_metrics(tables)
             histogram += [{"iteration": name, **row} for row in score_histogram(tables["judgments"])]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metareward.encode import encode_chat, encode_target
+from metareward.encode import encode_chat, encode_chats, encode_target
 from metareward.errors import UserError
 
 LLAMA3 = (
@@ -75,6 +75,11 @@ def test_ordinary_contents_are_encoded_as_by_the_tokenizer_itself(name, messages
     tokenizer = request.getfixturevalue(name)
     tokenizer = load(tokenizer) if name == "smollm2" else tokenizer
     assert encode_chat(tokenizer, messages, add_generation_prompt) == stock(tokenizer, messages, add_generation_prompt)
+
+
+def test_many_chats_are_encoded_as_each_alone(chatml):
+    chats = [*CHATS, *CHATS]
+    assert encode_chats(chatml, chats) == [encode_chat(chatml, messages) for messages in chats]
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama3", "smollm2"])

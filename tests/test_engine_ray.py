@@ -1,6 +1,7 @@
 """Ray: the rows of one process, from many, also when a machine dies in the middle."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from ray.cluster_utils import Cluster
 
 from metareward.engines import Request, Sampling, load_engine
+from metareward.errors import UserError
 from metareward.params import load_params
 
 ROOT = Path(__file__).parents[1]
@@ -22,10 +24,15 @@ REQUESTS = [
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes, each with room for one worker or two."""
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    nodes.add_node(num_cpus=2)
+def cores():
+    return 2
+
+
+@pytest.fixture
+def cluster(monkeypatch, cores):
+    """Two nodes, each with as many cores, and so with room for as many workers."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": cores})
+    nodes.add_node(num_cpus=cores)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     yield nodes
     ray.shutdown()
@@ -33,9 +40,9 @@ def cluster(monkeypatch):
 
 
 @pytest.fixture
-def expected(tiny_model):
+def expected(tiny_model, cores):
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker: with more threads sums are rounded in another order
+    torch.set_num_threads(cores)  # as in a worker: with other threads sums are rounded in another order
     yield rows(load_engine(ENGINE, PARAMS.resources, tiny_model, 1).generate(REQUESTS))
     torch.set_num_threads(threads)
 
@@ -54,9 +61,17 @@ def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
     assert rest == [row for row in expected if row[0] in {request.id for request in REQUESTS[:5]}]
 
 
+@pytest.mark.parametrize("cores", [1, 2])
 def test_a_node_that_dies_in_the_middle_loses_nothing(cluster, tiny_model, expected):
     engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, tiny_model, 1)
     batches = engine.generate(REQUESTS)
     first = next(batches)
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
     assert rows([first, *batches]) == expected
+
+
+def test_when_no_worker_is_left_the_reason_is_named(cluster, tiny_model, tmp_path):
+    broken = shutil.copytree(tiny_model, tmp_path / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
+    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, broken, 1)
+    with pytest.raises(UserError, match=r"no worker of Ray's is left: .*safetensors"):
+        next(engine.generate(REQUESTS))

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+import ray
 
 from metareward import generate
 from metareward.engines import Request, Sampling, load_engine
@@ -62,6 +64,23 @@ def test_every_request_has_all_its_samples_or_a_reason(engine):
     assert {row[4] for row in found if row[0] == "long"} == {"too_long"}
     assert all(row[3] == 12 or row[4] == "stop" for row in found if row[0] != "long")
     assert len({row[2] for row in found}) > 60  # samples of a request differ
+
+
+def test_requests_gone_through_in_turns_run_side_by_side_and_come_back_to_their_own(engine, greedy, expected):
+    turns = zip_longest(engine.generate(greedy[:2]), engine.generate(greedy[2:]), fillvalue=[])
+    first, second = (rows(batches) for batches in zip(*turns, strict=True))
+    assert {row[0] for row in first} == {request.id for request in greedy[:2]}
+    assert sorted(first + second) == expected
+
+
+def test_a_worker_of_rays_gives_the_rows_of_vllm(smollm2, greedy, expected):
+    ray.init(num_cpus=2, include_dashboard=False)
+    settings = FLOAT32.model_copy(update={"name": "ray", "worker": "vllm", "batch_tokens": 1})
+    engine = load_engine(settings, PARAMS.resources.model_copy(update={"workers": 1}), smollm2, 1)
+    batches = list(engine.generate(greedy))
+    ray.shutdown()
+    assert len(batches) == len(greedy)  # each a batch, side by side
+    assert rows(batches) == expected
 
 
 class Server:

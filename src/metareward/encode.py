@@ -6,7 +6,7 @@ as plain text. Nothing is tokenised twice, so no second start-of-text token come
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metareward.errors import UserError
@@ -21,7 +21,14 @@ def encode_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]], add_gener
     Equal to `tokenizer.apply_chat_template(messages, tokenize=True)` when no content holds a special token's string.
     Raises UserError when the tokenizer has no template, or one that leaves out a message.
     """
-    return _encode(tokenizer, _template_parts(tokenizer, messages, add_generation_prompt))
+    return encode_chats(tokenizer, [messages], add_generation_prompt)[0]
+
+
+def encode_chats(
+    tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], add_generation_prompt: bool = True
+) -> list[list[int]]:
+    """`encode_chat` of many chats in one call of the tokenizer, which shares them out among the cores."""
+    return _encode(tokenizer, [_template_parts(tokenizer, messages, add_generation_prompt) for messages in chats])
 
 
 def encode_target(tokenizer: Any, text: str) -> list[int]:
@@ -36,7 +43,7 @@ def encode_target(tokenizer: Any, text: str) -> list[int]:
     end = next((place for place in range(start, len(parts)) if isinstance(parts[place][0], int)), None)
     if end is None:
         raise UserError("the chat template ends an assistant's turn with no special token, so no response can end.")
-    return _encode(tokenizer, parts[start : end + 1])
+    return _encode(tokenizer, [parts[start : end + 1]])[0]
 
 
 def _template_parts(
@@ -70,17 +77,20 @@ def _template_parts(
     return parts
 
 
-def _encode(tokenizer: Any, parts: Sequence[tuple[str | int, bool]]) -> list[int]:
+def _encode(tokenizer: Any, chats: Sequence[Sequence[tuple[str | int, bool]]]) -> list[list[int]]:
     """Token ids; neighbouring texts are encoded as one, since a token may reach across a content's edge."""
-    ids: list[int] = []
-    text = ""
-    for part, _ in [*parts, (-1, False)]:
-        if isinstance(part, str):
-            text += part
-            continue
-        if text:
-            ids += tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            text = ""
-        if part >= 0:
-            ids.append(part)
-    return ids
+    joined = [_join(part for part, _ in parts) for parts in chats]
+    texts = [part for parts in joined for part in parts if isinstance(part, str)]
+    encoded = iter(tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else ())
+    return [[id_ for part in parts for id_ in (next(encoded) if isinstance(part, str) else [part])] for parts in joined]
+
+
+def _join(parts: Iterable[str | int]) -> list[str | int]:
+    """Neighbouring texts as one text, ids as they are."""
+    joined: list[str | int] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined

@@ -11,7 +11,8 @@ Metrics = dict[str, dict[str, Any]]
 def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """The counts, shares and mean lengths of one iteration, by metric; reasons are nested one level deeper.
 
-    tables: responses, judgments, actor_pairs, actor_no_pairs, battles, elo, judge_pairs, judge_no_pairs.
+    tables: responses, judgments, actor_pairs, actor_no_pairs, battles, elo, judge_pairs, judge_no_pairs; no texts are
+    needed.
     """
     responses, judgments, battles, elo = (tables[name] for name in ("responses", "judgments", "battles", "elo"))
     actor, judge = tables["actor_pairs"], tables["judge_pairs"]
@@ -22,15 +23,15 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "data.responses": responses.height,
         "data.duplicates": responses.height - unique.height,
         "data.responses_cut": (responses["finish_reason"] == "length").sum(),
-        "data.prompts_too_long": responses["response"].null_count(),
-        "data.response_chars": responses["n_chars"].mean(),
+        "data.prompts_too_long": responses.filter(finish_reason="too_long")["prompt_id"].n_unique(),
+        "data.response_chars": _mean_chars(responses),
         "judge.judgments": judgments.height,
         "judge.readable": judgments["score"].is_not_null().mean(),
         "judge.invalid": _reasons(judgments["invalid_reason"]),
         "judge.score_mean": scores.mean(),
         "judge.score_variance": scores.var(ddof=0),
         "judge.score_at_maximum": (scores == 5).mean(),
-        "judge.judgment_chars": judgments["n_chars"].mean(),
+        "judge.judgment_chars": _mean_chars(judgments),
         "actor_pairs.pairs": actor.height,
         "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
         "actor_pairs.chosen_chars": actor["chosen_chars"].mean(),
@@ -90,6 +91,11 @@ def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [leaf for key, inner in value.items() for leaf in _leaves(f"{name}.{key}", inner)]
     return [(name, value)]
+
+
+def _mean_chars(completions: pl.DataFrame) -> Any:
+    """Of those that were written."""
+    return completions.filter(pl.col("finish_reason") != "too_long")["n_chars"].mean()
 
 
 def _reasons(reasons: pl.Series) -> dict[str, int]:

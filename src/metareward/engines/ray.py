@@ -1,22 +1,26 @@
 """Ray: another engine in many processes, over all machines of a cluster.
 
 Each worker is an actor with a copy of the model. Requests go out in the batches that one process would make of them,
-so rows do not depend on how many workers there are; a batch whose worker or machine dies is done again by another.
+so rows do not depend on how many workers there are. The batches of a worker that dies go to others; Ray starts it
+again where there is room, and until then, or for good, the others do without it.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError
 
 from metareward import params
 from metareward.engines import Completion, Generator, Request, load_engine, local_engine
 from metareward.engines.batches import encode, load_tokenizer, plan
+from metareward.errors import UserError
 
-QUEUED = 2  # batches with each worker: one running, one waiting
-RESTARTS = 10  # of one worker, before its batch is given up
+SIDE_BY_SIDE = {"vllm": 8, "transformers": 1}  # batches that a worker has in hand; one more waits with it
+RESTARTS = 10  # of one worker
 
 
 class RayEngine:
@@ -26,47 +30,89 @@ class RayEngine:
         """resources.workers: how many; null: one for each GPU (or group of tensor_parallel) of the cluster, or node.
 
         Joins the cluster that RAY_ADDRESS names, or starts one on this machine. The checkpoint must lie at the same
-        path on every node.
+        path on every node. Without GPUs a worker has its share of a node's cores as threads.
         """
         ray.init(address=None, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
+        cores = [int(node["Resources"]["CPU"]) for node in ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
         each = settings.tensor_parallel if gpus else 0
-        count = resources.workers or (gpus // each if gpus else len([node for node in ray.nodes() if node["Alive"]]))
+        count = max(1, resources.workers or (gpus // each if gpus else len(cores)))
+        threads = max(1, min(cores) // ceil(count / len(cores)))
         inner = settings.model_copy(update={"name": local_engine(settings.worker, has_gpu=gpus > 0)})
+        self.in_hand = SIDE_BY_SIDE[inner.name]
         remote = ray.remote(Worker).options(
-            num_cpus=1, num_gpus=each, max_restarts=RESTARTS, max_task_retries=RESTARTS, scheduling_strategy="SPREAD"
+            num_cpus=1,  # and not all its threads: there must be room on another node
+            num_gpus=each,
+            runtime_env={} if gpus else {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+            max_restarts=RESTARTS,
+            max_concurrency=self.in_hand,
+            scheduling_strategy="SPREAD",
         )
-        self.workers = [
-            remote.remote(model_path.resolve(), inner, resources, seed + place) for place in range(max(1, count))
-        ]
+        self.workers = [remote.remote(model_path.resolve(), inner, resources, seed + place) for place in range(count)]
         self.tokenizer = load_tokenizer(model_path)
         self.settings = settings
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """Completions of one batch after the other, as they finish. See engines.Generator."""
+        """Completions of one batch after the other, as they finish. See engines.Generator.
+
+        Raises UserError when no worker is left.
+        """
         prompts = encode(self.tokenizer, requests, self.settings.max_context)
         batches = ([prompt.request for prompt in batch] for batch in plan(prompts, self.settings.batch_tokens))
         waiting = (batch for batch in batches if any(request.id not in done for request in batch))
-        running: dict[Any, int] = {
-            self._send(worker, batch, done): worker
-            for worker, batch in zip(list(range(len(self.workers))) * QUEUED, waiting, strict=False)
-        }
-        while running:
-            (finished,), _ = ray.wait(list(running))
-            worker = running.pop(finished)
-            for batch in islice(waiting, 1):
-                running[self._send(worker, batch, done)] = worker
-            yield ray.get(finished)
+        returned: list[list[Request]] = []  # batches whose worker died
+        load: dict[Any, int] = {}  # worker that lives -> batches with it
+        running: dict[Any, tuple[Any, list[Request] | None]] = {}  # what Ray owes -> worker and batch, or none: a sign
 
-    def _send(self, worker: int, batch: list[Request], done: Collection[str]) -> Any:
-        return self.workers[worker].generate.remote(batch, {request.id for request in batch if request.id in done})
+        def await_sign(worker: Any) -> None:
+            running[worker.is_ready.options(max_task_retries=-1).remote()] = worker, None
+
+        for worker in self.workers:
+            await_sign(worker)
+        reason = ""
+        while running:
+            (answer,), _ = ray.wait(list(running))
+            worker, batch = running.pop(answer)
+            try:
+                finished = ray.get(answer)
+            except (RayActorError, NodeDiedError, ObjectLostError) as error:
+                reason = str(error).strip().splitlines()[-1]
+                if batch is not None:
+                    returned.append(batch)
+                    if load.pop(worker, None) is not None:
+                        await_sign(worker)
+            else:
+                if batch is None:
+                    load[worker] = 0
+                elif worker in load:  # else it was out of reach in between
+                    load[worker] -= 1
+                if batch is not None:
+                    yield finished
+            while load and min(load.values()) <= self.in_hand:
+                if (next_batch := returned.pop() if returned else next(waiting, None)) is None:
+                    break
+                worker = min(load, key=lambda worker: load[worker])
+                missing = {request.id for request in next_batch if request.id in done}
+                running[worker.generate.remote(next_batch, missing)] = worker, next_batch
+                load[worker] += 1
+            if load and all(batch is None for _, batch in running.values()):
+                return
+        raise UserError(f"no worker of Ray's is left: {reason}")
 
 
 class Worker:
-    """An engine in a process of its own."""
+    """An engine in a process of its own, used by one thread: batches that are there together take turns."""
 
     def __init__(self, model_path: Path, settings: params.Engine, resources: params.Resources, seed: int) -> None:
-        self.engine: Generator = load_engine(settings, resources, model_path, seed)
+        self.thread = ThreadPoolExecutor(1)
+        self.engine: Generator = self.thread.submit(load_engine, settings, resources, model_path, seed).result()
+
+    def is_ready(self) -> bool:
+        return True
 
     def generate(self, batch: list[Request], done: Collection[str]) -> list[Completion]:
-        return [completion for completions in self.engine.generate(batch, done) for completion in completions]
+        finished: list[Completion] = []
+        completions = self.engine.generate(batch, done)
+        while (more := self.thread.submit(next, completions, None).result()) is not None:
+            finished += more
+        return finished

@@ -53,9 +53,13 @@ class VllmEngine:
         self.tokenizer = self.llm.get_tokenizer()
         self.max_context = max_context
         self.ends = end_tokens(model_path, self.tokenizer)
+        self.finished: dict[str, Any] = {}  # outputs that no `generate` has taken yet
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """All samples of one request in a list, in the order in which requests finish. See engines.Generator."""
+        """The requests that finished in one step after the other, often none. See engines.Generator.
+
+        Several of these may be gone through in turns: what they ask for runs side by side.
+        """
         engine: Any = self.llm.llm_engine
         window = 2 * engine.vllm_config.scheduler_config.max_num_seqs  # keeps its queue full and memory flat
         missing = (request for request in requests if request.id not in done)
@@ -71,13 +75,16 @@ class VllmEngine:
                     yield too_long(prompt.request)
             if not running:
                 return
-            for output in engine.step():
-                prompt = running.pop(output.request_id)
-                samples = sorted(output.outputs, key=lambda sample: sample.index)
-                yield [
-                    completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason == "stop")
-                    for s in samples
-                ]
+            if self.finished.keys().isdisjoint(running):
+                self.finished |= {output.request_id: output for output in engine.step()}
+            mine = [id_ for id_ in self.finished if id_ in running]
+            yield [done for id_ in mine for done in self._completions(running.pop(id_), self.finished.pop(id_))]
+
+    def _completions(self, prompt: Prompt, output: Any) -> list[Completion]:
+        samples = sorted(output.outputs, key=lambda sample: sample.index)
+        return [
+            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason == "stop") for s in samples
+        ]
 
     def _sampling(self, prompt: Prompt) -> SamplingParams:
         sampling = prompt.request.sampling

@@ -1,0 +1,97 @@
+"""The metrics of an iteration, counted by hand on a few rows."""
+
+import polars as pl
+import pytest
+
+from metareward.report import by_metric, held_out_metrics, iteration_metrics, score_histogram
+
+
+@pytest.fixture
+def tables():
+    """Two prompts, the second too long; of the three responses to the first one is a duplicate, one is cut."""
+    columns = {
+        "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of"],
+        "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason"],
+        "battles": ["judgment_a", "judgment_b", "winner", "invalid_reason"],
+        "elo": ["response_id", "ridge"],
+        "actor_pairs": ["chosen_chars", "rejected_chars"],
+        "judge_pairs": ["chosen_chars", "rejected_chars"],
+        "actor_no_pairs": ["reason"],
+        "judge_no_pairs": ["reason"],
+    }
+    rows = {
+        "responses": [
+            ("p1", 10, "stop", None),
+            ("p1", 20, "length", None),
+            ("p1", 10, "stop", "r1"),
+            ("p2", 0, "too_long", None),
+            ("p2", 0, "too_long", None),
+        ],
+        "judgments": [
+            ("j1", 5.0, None, 100, "stop"),
+            ("j2", 2.0, None, 50, "stop"),
+            ("j3", 2.0, None, 60, "stop"),
+            ("j4", None, "length", 30, "length"),
+            ("j5", None, "prompt_too_long", 0, "too_long"),
+        ],
+        "battles": [
+            ("j1", "j2", "a", None),  # the higher score wins
+            ("j2", "j1", "a", None),  # it loses
+            ("j1", "j3", "a", None),  # it wins
+            ("j2", "j3", "b", None),  # the scores are equal
+            ("j3", "j1", None, "tie"),
+        ],
+        "elo": [("r1", 0.01), ("r1", 0.01), ("r2", 0.0)],
+        "actor_pairs": [(10, 20), (30, 50)],
+        "judge_pairs": [],
+        "actor_no_pairs": [("equal_scores",), ("equal_scores",)],
+        "judge_no_pairs": [("not_chosen",), ("chosen_judgment_too_long",)],
+    }
+    return {name: pl.DataFrame(rows[name], schema=columns[name], orient="row") for name in columns}
+
+
+def test_metrics_of_an_iteration(tables):
+    assert iteration_metrics(tables) == {
+        "data.responses": 5,
+        "data.duplicates": 1,
+        "data.responses_cut": 1,
+        "data.prompts_too_long": 1,
+        "data.response_chars": 40 / 3,
+        "judge.judgments": 5,
+        "judge.readable": 0.6,
+        "judge.invalid": {"length": 1, "prompt_too_long": 1},
+        "judge.score_mean": 3.0,
+        "judge.score_variance": 2.0,
+        "judge.score_at_maximum": 1 / 3,
+        "judge.judgment_chars": 60.0,
+        "actor_pairs.pairs": 2,
+        "actor_pairs.none": {"equal_scores": 2},
+        "actor_pairs.chosen_chars": 20.0,
+        "actor_pairs.rejected_chars": 35.0,
+        "meta_judge.battles": 5,
+        "meta_judge.readable": 0.8,
+        "meta_judge.invalid": {"tie": 1},
+        "meta_judge.first_position_wins": 0.75,
+        "meta_judge.higher_score_wins": 2 / 3,
+        "meta_judge.responses_by_ridge": 1,
+        "judge_pairs.pairs": 0,
+        "judge_pairs.none": {"chosen_judgment_too_long": 1, "not_chosen": 1},
+    }
+
+
+def test_the_histogram_has_a_bin_for_each_half_point(tables):
+    shares = {row["score"]: row["share"] for row in score_histogram(tables["judgments"])}
+    assert shares == {half / 2: 0 for half in range(11)} | {2.0: 0.6667, 5.0: 0.3333}
+
+
+def test_metrics_are_keyed_by_group_metric_and_checkpoint():
+    results = pl.DataFrame(
+        [("win_rate", 0.5, "sft"), ("agreement", 0.25, None), ("spearman", None, None)],
+        schema={"metric": pl.String, "value": pl.Float64, "referee": pl.String},
+        orient="row",
+    )
+    values = {"m1": held_out_metrics(results), "m2": {"judge.invalid": {"length": 3}}}
+    assert by_metric(values) == {
+        "held_out": {"win_rate_by_sft": {"m1": 0.5}, "agreement": {"m1": 0.25}},
+        "judge": {"invalid": {"length": {"m2": 3}}},
+    }
