@@ -25,8 +25,6 @@ MODELS = Path("models")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
 STARTED = time.monotonic()
-if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_MININTERVAL", "20")  # a progress line now and then where it goes to a log
 
 
 def iteration(name: str) -> Path:
@@ -59,7 +57,7 @@ def _end_with_dvc() -> None:
     """End this process when the DVC that started it is gone: else it would run on beside its successor."""
     try:
         wait_for_dvc()
-        print("error: the DVC that started this is gone. Hint: on another machine, unset DVC_STAGE.", file=sys.stderr)
+        print("error: DVC is gone, so this stage ends. Hint: if srun or ssh runs it, unset DVC_STAGE.", file=sys.stderr)
     finally:
         os._exit(1)
 

@@ -94,6 +94,11 @@ def test_a_torn_lock_of_dvcs_is_mended(undisturbed):
     assert "rwlock" not in clone.run("metareward check")
 
 
+def test_a_stage_without_its_dvc_ends(undisturbed):
+    clone, _, _ = undisturbed
+    assert "DVC is gone" in clone.run("DVC_STAGE=judge@m1 python stages/judge.py m1 sft", returncode=1)
+
+
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_at_any_moment(undisturbed, number):
     clone, table, seconds = undisturbed
