@@ -5,6 +5,7 @@ so rows do not depend on how many workers there are. The batches of a worker tha
 again where there is room, and until then, or for good, the others do without it.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
@@ -61,7 +62,7 @@ class RayEngine:
         batches = ([prompt.request for prompt in batch] for batch in plan(prompts, self.settings.batch_tokens))
         waiting = (batch for batch in batches if any(request.id not in done for request in batch))
         returned: list[list[Request]] = []  # batches whose worker died
-        load: dict[Any, int] = {}  # worker that lives -> batches with it
+        live: set[Any] = set()  # workers that gave a sign and have lost no batch since
         running: dict[Any, tuple[Any, list[Request] | None]] = {}  # what Ray owes -> worker and batch, or none: a sign
 
         def await_sign(worker: Any) -> None:
@@ -79,23 +80,25 @@ class RayEngine:
                 reason = str(error).strip().splitlines()[-1]
                 if batch is not None:
                     returned.append(batch)
-                    if load.pop(worker, None) is not None:
+                    if worker in live:
+                        live.remove(worker)
                         await_sign(worker)
             else:
                 if batch is None:
-                    load[worker] = 0
-                elif worker in load:  # else it was out of reach in between
-                    load[worker] -= 1
-                if batch is not None:
+                    live.add(worker)
+                else:
                     yield finished
-            while load and min(load.values()) <= self.in_hand:
+            load = Counter(worker for worker, batch in running.values() if batch is not None)
+            while live:
+                worker = min(live, key=load.__getitem__)
+                if load[worker] > self.in_hand:
+                    break
                 if (next_batch := returned.pop() if returned else next(waiting, None)) is None:
                     break
-                worker = min(load, key=lambda worker: load[worker])
-                missing = {request.id for request in next_batch if request.id in done}
-                running[worker.generate.remote(next_batch, missing)] = worker, next_batch
+                finished_ids = {request.id for request in next_batch if request.id in done}
+                running[worker.generate.remote(next_batch, finished_ids)] = worker, next_batch
                 load[worker] += 1
-            if load and all(batch is None for _, batch in running.values()):
+            if live and not load.total():
                 return
         raise UserError(f"no worker of Ray's is left: {reason}")
 
