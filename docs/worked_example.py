@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from metareward.elo import fit_elo, position_weights
-from metareward.generate import judge_messages, judged_responses
-from metareward.prompts import load_templates, parse_score, parse_winner
-from metareward.select import (
-    choose_responses,
-    list_battles,
-    mark_duplicates,
-    score_statistics,
-    select_actor_pairs,
-    select_judge_pairs,
-)
+from metareward.params import TemplateFiles
+from metareward.roles.judge import judge_messages, judged_responses
+from metareward.selection.actor_pairs import select_actor_pairs
+from metareward.selection.battles import choose_responses, list_battles
+from metareward.selection.elo import fit_elo, position_weights
+from metareward.selection.judge_pairs import select_judge_pairs
+from metareward.selection.scores import mark_duplicates, score_statistics
 from metareward.tables import TABLES, check_table
+from metareward.templates.score import parse_score
+from metareward.templates.texts import load_templates
+from metareward.templates.winner import parse_winner
 
 RHO, RIDGE, MAX_JUDGMENT_CHARS = 0.32, 0.01, 1000
 ROOT = Path(__file__).parents[1]
@@ -140,9 +139,8 @@ def write() -> str:
         }
     ).fill_nan(None)
     matrix = pl.DataFrame({"B": ids, **{f"against {name}": wins[:, k] for k, name in enumerate(ids)}})
-    templates = load_templates(
-        {n: str(ROOT / "templates" / f"{n}.txt") for n in ("rubric", "judge", "meta_judge", "compare")}
-    )
+    files = {name: str(ROOT / f"templates/{name}.txt") for name in TemplateFiles.model_fields}
+    templates = load_templates(TemplateFiles(**files))
     asked = judge_messages(judged_responses(prompts, responses).filter(pl.col("response_id") == chosen), templates)
     judge_pairs, _ = select_judge_pairs(prompts, choices, judgments, elo, asked, MAX_JUDGMENT_CHARS)
     judge = judge_pairs.row(0, named=True)

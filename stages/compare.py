@@ -1,27 +1,37 @@
-"""Let the referee, a frozen checkpoint, compare a checkpoint's held-out responses with the seed's, in both orders."""
+"""Let the referee, a frozen checkpoint, compare a checkpoint's held-out responses with the seed's, in both orders.
+
+The seed is not compared with itself: its tables are empty.
+"""
 
 from functools import partial
 from pathlib import Path
 
-from metareward.evaluate import comparison_requests, comparison_results, comparisons_table, pair_responses
-from metareward.inputs import read_prompts
-from metareward.tables import read_table, tally, write_table
-
-from common import MODELS, comparison, evaluation, load, run, sampler, say, stage_seed, templates
+from metareward.engines.common.sampler import Sampler
+from metareward.evaluation.win_rate import comparison_results
+from metareward.inputs.pool import read_prompts
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import MODELS, Stage, comparison_folder, evaluation_folder
+from metareward.roles.referee import comparison_requests, comparisons_table, pair_responses
+from metareward.tables import empty_table, read_table, tally, write_table
+from metareward.templates.texts import load_templates
 
 
 def compare(checkpoint: str) -> None:
-    params, folder = load(), comparison(checkpoint)
+    params, stage, folder = load(), Stage("compare", checkpoint), comparison_folder(checkpoint)
     settings = params.evaluate
-    prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts")
-    model, seed = (read_table(evaluation(name) / "responses.parquet", "responses") for name in (checkpoint, "seed"))
-    compared = pair_responses(prompts, model, seed)
-    requests = partial(comparison_requests, compared, templates(params), params.meta_judge, stage_seed(params))
-    comparisons = comparisons_table(compared, sampler(params, MODELS / settings.referee)(requests))
+    comparisons, results = empty_table("comparisons"), empty_table("results")
+    if checkpoint != "seed":
+        prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts")
+        responses = (evaluation_folder(name) / "responses.parquet" for name in (checkpoint, "seed"))
+        compared = pair_responses(prompts, *(read_table(path, "responses") for path in responses))
+        texts, seed = load_templates(params.templates), stage.seed(params.seed)
+        requests = partial(comparison_requests, compared, texts, params.meta_judge, seed)
+        sample = Sampler(params.engine, params.resources, MODELS / settings.referee, stage.work, stage.label)
+        comparisons = comparisons_table(compared, sample(requests))
+        results = comparison_results(checkpoint, comparisons, settings.referee, settings.bootstrap, params.seed)
     comparisons = write_table(comparisons, folder / "comparisons.parquet", "comparisons")
-    results = comparison_results(checkpoint, comparisons, settings.referee, settings.bootstrap, params.seed)
     write_table(results, folder / "results.parquet", "results")
-    say(f"{comparisons.height} comparisons by {settings.referee}; won by: {tally(comparisons['winner'])}")
+    say(stage, f"{comparisons.height} comparisons by {settings.referee}; won by: {tally(comparisons['winner'])}")
 
 
 if __name__ == "__main__":

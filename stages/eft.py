@@ -4,21 +4,24 @@ from pathlib import Path
 
 import polars as pl
 
-from metareward.eft import select_eft
 from metareward.errors import UserError
-from metareward.inputs import read_eft, read_replies
+from metareward.inputs.examples import read_eft
+from metareward.inputs.replies import read_replies
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import EFT, Stage
+from metareward.selection.eft import select_eft
 from metareward.tables import read_table, tally, write_table
-
-from common import EFT, load, run, say, templates
+from metareward.templates.texts import load_templates
 
 
 def eft() -> None:
     params = load()
-    examples = read_eft(params.eft, templates(params))
+    texts = load_templates(params.templates)
+    examples = read_eft(params.eft, texts)
     if params.eft.source == "ranked":
-        replies = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
+        replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         judgments = read_table(EFT / "judgments.parquet", "judgments")
-        agreeing = select_eft(replies, judgments, templates(params), params.seed)
+        agreeing = select_eft(replies, judgments, texts, params.seed)
         if agreeing.is_empty():
             raise UserError(
                 f"none of {judgments.height} judgments agrees with the human ranking (invalid: "
@@ -27,7 +30,7 @@ def eft() -> None:
             )
         examples = pl.concat([examples, agreeing])
     examples = write_table(examples, EFT / "eft.parquet", "eft")
-    say(f"{examples.height} examples: {tally(examples['kind'])}")
+    say(Stage("eft"), f"{examples.height} examples: {tally(examples['kind'])}")
 
 
 if __name__ == "__main__":

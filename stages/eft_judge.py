@@ -3,22 +3,26 @@
 from functools import partial
 from pathlib import Path
 
-from metareward.generate import judgment_requests, judgments_table
-from metareward.inputs import read_replies
+from metareward.engines.common.sampler import Sampler
+from metareward.inputs.replies import read_replies
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import EFT, MODELS, Stage
+from metareward.roles.judge import judgment_requests, judgments_table
 from metareward.tables import empty_table, tally, write_table
-
-from common import EFT, MODELS, load, run, sampler, say, stage_seed, templates
+from metareward.templates.texts import load_templates
 
 
 def eft_judge() -> None:
-    params = load()
+    params, stage = load(), Stage("eft_judge")
     judgments = empty_table("judgments")
     if params.eft.source == "ranked":
-        judged = read_replies(Path(params.eft.ranked), "params.yaml: eft.ranked")
-        requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
-        judgments = judgments_table(judged, sampler(params, MODELS / "seed")(requests))
+        judged = read_replies(Path(params.eft.file), "params.yaml: eft.file")
+        texts = load_templates(params.templates)
+        requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
+        sample = Sampler(params.engine, params.resources, MODELS / "seed", stage.work, stage.label)
+        judgments = judgments_table(judged, sample(requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
-    say(f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
+    say(stage, f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
 
 
 if __name__ == "__main__":

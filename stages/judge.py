@@ -2,21 +2,26 @@
 
 from functools import partial
 
-from metareward.generate import judged_responses, judgment_requests, judgments_table
+from metareward.engines.common.sampler import Sampler
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import MODELS, Stage, iteration_folder
+from metareward.roles.judge import judged_responses, judgment_requests, judgments_table
 from metareward.tables import read_table, tally, write_table
+from metareward.templates.texts import load_templates
 
-from common import MODELS, iteration, load, run, sampler, say, stage_seed, templates
 
-
-def judge(name: str, prev: str) -> None:
-    params = load()
-    prompts = read_table(iteration(name) / "prompts.parquet", "prompts")
-    responses = read_table(iteration(name) / "unique_responses.parquet", "responses")
+def judge(iteration: str, prev: str) -> None:
+    params, stage, folder = load(), Stage("judge", iteration), iteration_folder(iteration)
+    prompts = read_table(folder / "prompts.parquet", "prompts")
+    responses = read_table(folder / "unique_responses.parquet", "responses")
     judged = judged_responses(prompts, responses)
-    requests = partial(judgment_requests, judged, templates(params), params.judge, stage_seed(params))
-    judgments = judgments_table(judged, sampler(params, MODELS / prev)(requests))
-    judgments = write_table(judgments, iteration(name) / "judgments.parquet", "judgments")
-    say(f"{judgments.height} judgments of {judged.height} responses; invalid: {tally(judgments['invalid_reason'])}")
+    texts = load_templates(params.templates)
+    requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
+    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    judgments = judgments_table(judged, sample(requests))
+    judgments = write_table(judgments, folder / "judgments.parquet", "judgments")
+    invalid = tally(judgments["invalid_reason"])
+    say(stage, f"{judgments.height} judgments of {judged.height} responses; invalid: {invalid}")
 
 
 if __name__ == "__main__":

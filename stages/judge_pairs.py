@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from metareward.generate import judge_messages, judged_responses
-from metareward.select import select_judge_pairs
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.parts import scan_parts, write_pairs
+from metareward.pipeline.stage import Stage, iteration_folder
+from metareward.roles.judge import judge_messages, judged_responses
+from metareward.selection.judge_pairs import select_judge_pairs
+from metareward.templates.texts import load_templates
 
-from common import iteration, load, run, scan_parts, templates, write_pairs
 
-
-def judge_pairs(name: str) -> None:
-    params = load()
-    folder = iteration(name)
-    texts, max_chars = templates(params), params.iterations[name].max_judgment_chars
+def judge_pairs(iteration: str) -> None:
+    params, folder = load(), iteration_folder(iteration)
+    texts, max_chars = load_templates(params.templates), params.iterations[iteration].max_judgment_chars
 
     def pairs() -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         for part in scan_parts(folder, "unique_responses", "judgments", "choices", "elo"):
@@ -21,7 +22,7 @@ def judge_pairs(name: str) -> None:
             judged = judged_responses(part["prompts"].collect(), responses.collect())
             yield select_judge_pairs(**part, judge_prompts=judge_messages(judged, texts), max_judgment_chars=max_chars)
 
-    write_pairs(pairs(), folder, "judge")
+    say(Stage("judge_pairs", iteration), write_pairs(pairs(), folder, "judge"))
 
 
 if __name__ == "__main__":

@@ -2,33 +2,27 @@
 
 from functools import partial
 
-from metareward.generate import battle_requests, battles_table
-from metareward.select import list_battles
+from metareward.engines.common.sampler import Sampler
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import MODELS, Stage, iteration_folder
+from metareward.roles.meta_judge import battle_requests, battles_table
+from metareward.selection.battles import list_battles
 from metareward.tables import read_table, tally, write_table
+from metareward.templates.texts import load_templates
 
-from common import MODELS, iteration, load, run, sampler, say, stage_seed, templates
 
-
-def meta_judge(name: str, prev: str) -> None:
-    params = load()
-    folder = iteration(name)
+def meta_judge(iteration: str, prev: str) -> None:
+    params, stage, folder = load(), Stage("meta_judge", iteration), iteration_folder(iteration)
     prompts = read_table(folder / "prompts.parquet", "prompts")
     responses = read_table(folder / "unique_responses.parquet", "responses")
     judgments = read_table(folder / "judgments.parquet", "judgments")
     listed = list_battles(read_table(folder / "choices.parquet", "choices"), judgments)
-    requests = partial(
-        battle_requests,
-        listed,
-        prompts,
-        responses,
-        judgments,
-        templates(params),
-        params.meta_judge,
-        stage_seed(params),
-    )
-    battles = battles_table(listed, sampler(params, MODELS / prev)(requests))
+    texts, seed = load_templates(params.templates), stage.seed(params.seed)
+    requests = partial(battle_requests, listed, prompts, responses, judgments, texts, params.meta_judge, seed)
+    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    battles = battles_table(listed, sample(requests))
     battles = write_table(battles, folder / "battles.parquet", "battles")
-    say(f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")
+    say(stage, f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from metareward.inputs import read_prompts, slice_prompts
+from metareward.inputs.pool import read_prompts, slice_prompts
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import Stage, iteration_folder
 from metareward.tables import write_table
 
-from common import iteration, load, run, say
 
-
-def prompts(name: str) -> None:
+def prompts(iteration: str) -> None:
     params = load()
     pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
-    chosen = slice_prompts(pool, params.prompts.per_iteration, params.position(name), params.seed)
-    write_table(chosen, iteration(name) / "prompts.parquet", "prompts")
-    say(f"{chosen.height} of {pool.height} prompts")
+    position = params.checkpoints.index(iteration) - params.checkpoints.index("sft") - 1
+    chosen = slice_prompts(pool, params.prompts.per_iteration, position, params.seed)
+    write_table(chosen, iteration_folder(iteration) / "prompts.parquet", "prompts")
+    say(Stage("prompts", iteration), f"{chosen.height} of {pool.height} prompts")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from metareward.report import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
+from metareward.evaluation.metrics import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import TRAINING, Stage, comparison_folder, evaluation_folder, iteration_folder
 from metareward.tables import read_table, scan_table, write_json
-
-from common import TRAINING, comparison, evaluation, iteration, load, run, say
 
 SCHEMAS = {
     "unique_responses": "responses",
@@ -26,7 +26,7 @@ def report() -> None:
     histogram, results = [], []
     for name in params.checkpoints:
         if name in params.iterations:
-            files = {table: iteration(name) / f"{table}.parquet" for table in SCHEMAS}
+            files = {table: iteration_folder(name) / f"{table}.parquet" for table in SCHEMAS}
             scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
             tables = {table: scan.drop(TEXTS, strict=False).collect() for table, scan in scans.items()}
             tables["responses"] = tables.pop("unique_responses")
@@ -35,7 +35,7 @@ def report() -> None:
         if name != "seed":
             training = json.loads((TRAINING / f"{name}.json").read_text())
             values[name] |= {f"training.{metric}": value for metric, value in training.items()}
-        folders = [evaluation(name)] if name == "seed" else [evaluation(name), comparison(name)]
+        folders = [evaluation_folder(name), comparison_folder(name)]
         rows = pl.concat([read_table(folder / "results.parquet", "results") for folder in folders])
         values[name] |= held_out_metrics(rows)
         results.append(rows)
@@ -49,7 +49,7 @@ def report() -> None:
     }.items():
         write_json(result_rows(table, metrics), Path("plots") / f"{plot}.json")
     write_json(histogram, Path("plots/scores.json"))
-    say(f"metrics of {len(values)} checkpoints in metrics.json, plots in plots/")
+    say(Stage("report"), f"metrics of {len(values)} checkpoints in metrics.json, plots in plots/")
 
 
 if __name__ == "__main__":

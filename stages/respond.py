@@ -2,19 +2,22 @@
 
 from functools import partial
 
-from metareward.generate import response_requests, responses_table
+from metareward.engines.common.sampler import Sampler
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import MODELS, Stage, iteration_folder
+from metareward.roles.actor import response_requests, responses_table
 from metareward.tables import read_table, tally, write_table
 
-from common import MODELS, iteration, load, run, sampler, say, stage_seed
 
-
-def respond(name: str, prev: str) -> None:
-    params = load()
-    prompts = read_table(iteration(name) / "prompts.parquet", "prompts")
-    requests = partial(response_requests, prompts, params.respond, stage_seed(params))
-    responses = responses_table(sampler(params, MODELS / prev)(requests))
-    responses = write_table(responses, iteration(name) / "responses.parquet", "responses")
-    say(f"{responses.height} responses of {prompts.height} prompts; finished by: {tally(responses['finish_reason'])}")
+def respond(iteration: str, prev: str) -> None:
+    params, stage, folder = load(), Stage("respond", iteration), iteration_folder(iteration)
+    prompts = read_table(folder / "prompts.parquet", "prompts")
+    requests = partial(response_requests, prompts, params.respond, stage.seed(params.seed))
+    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    responses = responses_table(sample(requests))
+    responses = write_table(responses, folder / "responses.parquet", "responses")
+    ends = tally(responses["finish_reason"])
+    say(stage, f"{responses.height} responses of {prompts.height} prompts; finished by: {ends}")
 
 
 if __name__ == "__main__":

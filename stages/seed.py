@@ -1,14 +1,14 @@
 """Fetch or copy the seed model into models/seed."""
 
-from metareward.seed_model import save_seed_model
-
-from common import MODELS, load, run, say
+from metareward.inputs.seed_model import save_seed_model
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.stage import MODELS, Stage
 
 
 def seed() -> None:
     params = load()
     save_seed_model(params.seed_model, MODELS / "seed")
-    say(f"{params.seed_model} is saved in {MODELS / 'seed'}")
+    say(Stage("seed"), f"{params.seed_model} is saved in {MODELS / 'seed'}")
 
 
 if __name__ == "__main__":

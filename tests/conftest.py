@@ -22,7 +22,7 @@ def tiny_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory) -> Path:
     """SmolLM2-135M-Instruct, fetched and converted as the pipeline's first stage does it."""
-    from metareward.seed_model import save_seed_model
+    from metareward.inputs.seed_model import save_seed_model
 
     folder = tmp_path_factory.mktemp("smollm2") / "seed"
     save_seed_model("embedded", folder)

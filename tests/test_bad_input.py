@@ -74,7 +74,7 @@ def test_the_shipped_params_are_in_order(project):
         ("judge.top_p", 0.0, ["top_p is 0.0", "> 0", "<= 1"]),
         ("sft.learning_rate", "5e-6", ["'5e-6'", "5.0e-6"]),
         ("dpo.gradient_checkpointing", 1, ["true or false"]),
-        ("engine.name", "vlm", ["'vlm'", "auto"]),
+        ("engine.name", "vlm", ["'vlm'", "vllm"]),
         ("iterations.m3.prev", "m9", ["'m9'", "iterations.m3.prev"]),
         ("iterations.m3.prev", "m1", ["m2 starts already", "iterations.m3.prev"]),
         ("iterations", {}, ["iterations", "at least one"]),
@@ -110,7 +110,7 @@ def test_params_missing_broken_or_empty(project):
         (
             "eft.jsonl",
             '{"prompt": "a", "response": "b", "judgment": "Score: 1", "score": 7}',
-            ["score is 7", "[0, 5]", "eft.judge"],
+            ["score is 7", "[0, 5]", "eft.file"],
         ),
         (
             "eft.jsonl",

@@ -92,7 +92,7 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
 
 def test_import_is_light():
     code = (
-        "import sys, metareward, metareward.cli, metareward.params, metareward.select\n"
+        "import sys, metareward, metareward.cli, metareward.params, metareward.selection.judge_pairs\n"
         "heavy = {'torch', 'transformers', 'trl', 'vllm', 'ray'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metareward.device import bfloat16_is_fast
+from metareward.engines.common.device import bfloat16_is_fast
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks about the CPU")

@@ -10,9 +10,10 @@ from scipy.optimize import minimize
 from scipy.sparse.csgraph import connected_components
 from scipy.special import log_expit
 
-from metareward import elo
-from metareward.elo import fit, fit_elo, has_finite_maximiser, position_weights
 from metareward.errors import UserError
+from metareward.params import MIN_RIDGE
+from metareward.selection import elo
+from metareward.selection.elo import fit, fit_elo, has_finite_maximiser, position_weights
 from metareward.tables import TABLES, check_table, empty_table
 
 WINNERS = {">": "a", "<": "b", "=": None}
@@ -154,7 +155,7 @@ def test_a_ridge_that_is_too_small_is_refused(ridge):
 
 
 def test_the_smallest_ridge_is_accepted():
-    table = fit_elo(battles(r="x>y y<x"), elo.MIN_RIDGE)
+    table = fit_elo(battles(r="x>y y<x"), MIN_RIDGE)
     x = elos(table)["rx"]
     assert 1 / (1 + np.exp(2 * x)) == pytest.approx(1e-6 * x, rel=1e-6)
 
@@ -285,9 +286,9 @@ def test_extreme_weights_converge():
     wins = np.zeros((2, 11, 11))
     wins[0, range(10), range(1, 11)], wins[0, 10, 0] = weights[1], weights[0]
     wins[1, range(10), range(1, 11)] = weights[1]  # an open chain: ridge
-    scores, ridge, converged = fit(wins, np.ones((2, 11), dtype=bool), elo.MIN_RIDGE)
+    scores, ridge, converged = fit(wins, np.ones((2, 11), dtype=bool), MIN_RIDGE)
     assert converged.all()
-    assert ridge.tolist() == [0, elo.MIN_RIDGE]
+    assert ridge.tolist() == [0, MIN_RIDGE]
     assert (np.diff(scores, axis=1) < 0).all()
 
 

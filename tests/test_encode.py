@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metareward.encode import encode_chat, encode_chats, encode_target
+from metareward.engines.common.chat import encode_chat, encode_chats, encode_target
 from metareward.errors import UserError
 
 LLAMA3 = (

@@ -9,13 +9,16 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from metareward.engines import Request, Sampling, load_engine
+from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.common.load import load_engine
 from metareward.errors import UserError
-from metareward.params import load_params
+from metareward.load_params import load_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "profiles/tiny.yaml")
-ENGINE = PARAMS.engine.model_copy(update={"batch_tokens": 600})
+LOCAL = PARAMS.engine.transformers.model_copy(update={"batch_tokens": 600})
+ENGINE = PARAMS.engine.model_copy(update={"transformers": LOCAL})
+RAY = PARAMS.resources.model_copy(update={"ray": True})
 TEXTS = [json.loads(line)["prompt"] for line in (ROOT / "data/samples/prompts.jsonl").read_text().splitlines()]
 REQUESTS = [
     Request(f"r{number}", [{"role": "user", "content": text}], 3, Sampling(0.8, 0.95, 24), 1)
@@ -52,7 +55,7 @@ def rows(batches):
 
 
 def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
-    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, tiny_model, 1)
+    engine = load_engine(ENGINE, RAY, tiny_model, 1)
     assert len(engine.workers) == 2
     batches = list(engine.generate(REQUESTS))
     assert len(batches) > 4
@@ -63,7 +66,7 @@ def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_node_that_dies_in_the_middle_loses_nothing(cluster, tiny_model, expected):
-    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, tiny_model, 1)
+    engine = load_engine(ENGINE, RAY, tiny_model, 1)
     batches = engine.generate(REQUESTS)
     first = next(batches)
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
@@ -72,6 +75,6 @@ def test_a_node_that_dies_in_the_middle_loses_nothing(cluster, tiny_model, expec
 
 def test_when_no_worker_is_left_the_reason_is_named(cluster, tiny_model, tmp_path):
     broken = shutil.copytree(tiny_model, tmp_path / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
-    engine = load_engine(ENGINE.model_copy(update={"name": "ray"}), PARAMS.resources, broken, 1)
+    engine = load_engine(ENGINE, RAY, broken, 1)
     with pytest.raises(UserError, match=r"no worker of Ray's is left: .*safetensors"):
         next(engine.generate(REQUESTS))

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metareward.encode import encode_chat
-from metareward.engines import Request, Sampling
-from metareward.engines.sampling import CANDIDATES, sample_tokens, uniform_streams
-from metareward.engines.transformers import PaddedRows, TransformersEngine
-from metareward.engines.tree import LEAST_SHARED, LONGEST_SEGMENT, Tree, compaction, grow_tree
+from metareward.engines.common.chat import encode_chat
+from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.transformers.engine import TransformersEngine
+from metareward.engines.transformers.padded import PaddedRows
+from metareward.engines.transformers.sampling import CANDIDATES, sample_tokens, uniform_streams
+from metareward.engines.transformers.tree import LEAST_SHARED, LONGEST_SEGMENT, Tree, compaction, grow_tree
 from metareward.errors import UserError
 
 
@@ -266,7 +267,7 @@ def test_two_processes_write_the_same_bytes(tiny_model):
 
 def test_the_engine_loads_nothing_it_does_not_need(tiny_model):
     code = (
-        "import sys; from pathlib import Path; from metareward.engines.transformers import TransformersEngine\n"
+        "import sys; from pathlib import Path; from metareward.engines.transformers.engine import TransformersEngine\n"
         "TransformersEngine(Path(sys.argv[1]))\n"
         "print(sorted({'sklearn', 'pandas', 'datasets', 'trl', 'vllm'} & set(sys.modules)))"
     )

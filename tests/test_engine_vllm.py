@@ -14,14 +14,22 @@ import pytest
 import ray
 
 from metareward import generate
-from metareward.engines import Request, Sampling, load_engine
-from metareward.engines.batches import load_tokenizer
-from metareward.params import load_params
+from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.common.load import load_engine
+from metareward.engines.common.tokenizer import load_tokenizer
+from metareward.load_params import load_params
 
 pytest.importorskip("vllm")
 
 PARAMS = load_params(Path(__file__).parents[1] / "profiles/demo.yaml")
-FLOAT32 = PARAMS.engine.model_copy(update={"dtype": "float32"})
+
+
+def engine_of(name):
+    """The demo's settings for an engine, in float32."""
+    own = {key: getattr(PARAMS.engine, key).model_copy(update={"dtype": "float32"}) for key in ("transformers", "vllm")}
+    return PARAMS.engine.model_copy(update={"name": name, **own})
+
+
 KEY = "a-key-that-must-not-be-seen"
 
 
@@ -43,13 +51,13 @@ def rows(batches):
 
 @pytest.fixture(scope="module")
 def expected(smollm2, greedy):
-    local = FLOAT32.model_copy(update={"name": "transformers"})
+    local = engine_of("transformers")
     return rows(load_engine(local, PARAMS.resources, smollm2, 1).generate(greedy))
 
 
 @pytest.fixture(scope="module")
 def engine(smollm2):
-    return load_engine(FLOAT32.model_copy(update={"name": "vllm"}), PARAMS.resources, smollm2, 1)
+    return load_engine(engine_of("vllm"), PARAMS.resources, smollm2, 1)
 
 
 def test_greedy_texts_are_those_of_the_local_engine(engine, greedy, expected):
@@ -73,10 +81,11 @@ def test_requests_gone_through_in_turns_run_side_by_side_and_come_back_to_their_
     assert sorted(first + second) == expected
 
 
-def test_a_worker_of_rays_gives_the_rows_of_vllm(smollm2, greedy, expected):
+def test_a_worker_of_rays_gives_the_rows_of_vllm(monkeypatch, smollm2, greedy, expected):
     ray.init(num_cpus=2, include_dashboard=False)
-    settings = FLOAT32.model_copy(update={"name": "ray", "worker": "vllm", "batch_tokens": 1})
-    engine = load_engine(settings, PARAMS.resources.model_copy(update={"workers": 1}), smollm2, 1)
+    monkeypatch.setattr("metareward.engines.ray.engine.SERVED_TOKENS", 1)
+    resources = PARAMS.resources.model_copy(update={"ray": True, "workers": 1})
+    engine = load_engine(engine_of("vllm"), resources, smollm2, 1)
     batches = list(engine.generate(greedy))
     ray.shutdown()
     assert len(batches) == len(greedy)  # each a batch, side by side

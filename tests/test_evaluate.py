@@ -4,10 +4,12 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from metareward.evaluate import comparison_requests, comparisons_table, pairwise_agreement, rank_correlation, win_rate
-from metareward.params import Sampling
-from metareward.prompts import Templates
+from metareward.evaluation.held_out import pairwise_agreement, rank_correlation
+from metareward.evaluation.win_rate import win_rate
+from metareward.params import SamplingSettings as Sampling
+from metareward.roles.referee import comparison_requests, comparisons_table
 from metareward.tables import empty_table
+from metareward.templates.texts import Templates
 
 REPLIES = pl.DataFrame(
     {

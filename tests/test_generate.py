@@ -4,26 +4,18 @@ from pathlib import Path
 
 import polars as pl
 
-from metareward.generate import (
-    battle_requests,
-    battles_table,
-    judged_responses,
-    judgment_requests,
-    judgments_table,
-    response_requests,
-    responses_table,
-)
-from metareward.params import Samples, Sampling
-from metareward.prompts import load_templates
-from metareward.select import list_battles, mark_duplicates
+from metareward.params import Samples, TemplateFiles
+from metareward.params import SamplingSettings as Sampling
+from metareward.roles.actor import response_requests, responses_table
+from metareward.roles.judge import judged_responses, judgment_requests, judgments_table
+from metareward.roles.meta_judge import battle_requests, battles_table
+from metareward.selection.battles import list_battles
+from metareward.selection.scores import mark_duplicates
 from metareward.tables import check_table
+from metareward.templates.texts import load_templates
 
-TEMPLATES = load_templates(
-    {
-        name: str(Path(__file__).parents[1] / "templates" / f"{name}.txt")
-        for name in ("rubric", "judge", "meta_judge", "compare")
-    }
-)
+FOLDER = Path(__file__).parents[1] / "templates"
+TEMPLATES = load_templates(TemplateFiles(**{name: str(FOLDER / f"{name}.txt") for name in TemplateFiles.model_fields}))
 PROMPTS = pl.DataFrame({"prompt_id": ["p"], "prompt": ["Why?"], "source": ["test"]})
 SETTINGS = Samples(n=3, temperature=0.8, top_p=0.95, max_tokens=16)
 

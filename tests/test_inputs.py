@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 import yaml
 
-from metareward.eft import select_eft
-from metareward.inputs import read_eft, read_prompts, read_replies, slice_prompts
-from metareward.params import parse_params
-from metareward.prompts import load_templates
+from metareward.inputs.examples import read_eft
+from metareward.inputs.pool import read_prompts, slice_prompts
+from metareward.inputs.replies import read_replies
+from metareward.load_params import parse_params
+from metareward.selection.eft import select_eft
+from metareward.templates.texts import load_templates
 
 ROOT = Path(__file__).parents[1]
 PARAMS = parse_params(yaml.safe_load((ROOT / "profiles/demo.yaml").read_text()))
@@ -35,7 +37,7 @@ def test_sample_data_is_what_its_readme_says():
     pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
     held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
     judged = read_replies(Path("data/samples/eval_judged.jsonl"), "")
-    examples = read_eft(PARAMS.eft, load_templates(dict(PARAMS.templates)))
+    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates))
     taught = read_replies(Path("data/samples/eft.jsonl"), "")
     assert pool.height >= 160
     assert pool["source"].n_unique() >= 8
@@ -77,7 +79,7 @@ def test_ranked_replies_give_examples_where_the_seed_agrees_with_people():
         ("q1", 0, 1.0), ("q2", 0, 3.0),  # contradicts
         ("q1", 1, 5.0), ("q2", 1, None),  # unreadable
     )  # fmt: skip
-    found = select_eft(replies(), judgments, load_templates(dict(PARAMS.templates)), seed=0)
+    found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert sorted(found["target"]) == ["p1 0", "p2 0"]
 
 
@@ -85,5 +87,5 @@ def test_the_most_frequent_score_is_down_sampled():
     judgments = judged(
         ("p1", 0, 5.0), ("p2", 0, 2.0), ("p1", 1, 5.0), ("p2", 1, 1.0), ("q1", 0, 5.0), ("q2", 0, 2.0)
     )  # fmt: skip
-    found = select_eft(replies(), judgments, load_templates(dict(PARAMS.templates)), seed=0)
+    found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert Counter(found["score"]) == {5.0: 2, 2.0: 2, 1.0: 1}

@@ -12,17 +12,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import metareward.journal
-from metareward.engines import Completion, Request, Sampling
+import metareward.engines.common.journal
+from metareward.engines.common.interface import Completion, Request, Sampling
+from metareward.engines.common.journal import Journal, digest, fingerprint
 from metareward.errors import UserError
-from metareward.journal import (
-    Journal,
-    clear_journals,
-    fingerprint,
-    folder_digest,
-    list_journals,
-    work_directory,
-)
+from metareward.pipeline.journals import clear_journals, list_journals
+from metareward.pipeline.stage import work_directory
 
 REQUESTS = [
     Request(f"r{number:02}", [{"role": "user", "content": str(number)}], 2, Sampling(0.8, 0.95, 8), 1)
@@ -48,12 +43,12 @@ class Echo:
 
 def run(generator, requests, journal, *report):
     total = sum(request.n for request in requests)
-    return metareward.journal.run(partial(generator.generate, requests), total, journal, *report)
+    return metareward.engines.common.journal.run(partial(generator.generate, requests), total, journal, *report)
 
 
 @pytest.fixture
 def every_list_a_part(monkeypatch):
-    monkeypatch.setattr("metareward.journal.SECONDS_PER_PART", 0.0)
+    monkeypatch.setattr("metareward.engines.common.journal.SECONDS_PER_PART", 0.0)
 
 
 def rows(table):
@@ -148,10 +143,10 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import metareward.journal
+import metareward.engines.common.journal
 from test_journal import REQUESTS, Echo, run
-metareward.journal.SECONDS_PER_PART = 0.0
-journal = metareward.journal.Journal(Path(sys.argv[2]), "f")
+metareward.engines.common.journal.SECONDS_PER_PART = 0.0
+journal = metareward.engines.common.journal.Journal(Path(sys.argv[2]), "f")
 report = lambda completions, tokens: print(completions, flush=True)
 run(Echo(float(sys.argv[3])), REQUESTS, journal, report)
 """
@@ -199,8 +194,9 @@ def test_killed_at_any_moment_a_rerun_keeps_what_was_written_and_ends_with_the_s
 SAMPLER = """
 import resource, sys
 from pathlib import Path
-from metareward import generate, params
-from metareward.engines import Completion, Request, Sampling
+from metareward.engines.common import sampler
+from metareward.engines.common.interface import Completion, Request, Sampling
+from metareward.load_params import load_params
 
 class Writer:
     def generate(self, requests, done):
@@ -211,11 +207,11 @@ def requests():
     for k in range(int(sys.argv[1])):
         yield Request(f"{k}", [{"role": "user", "content": f"prompt {k} " * 400}], 2, Sampling(0.8, 0.95, 60), 1)
 
-generate.load_engine = lambda *_: Writer()
+sampler.load_engine = lambda *_: Writer()
 folder = Path(sys.argv[2])
-settings = params.load_params(Path(sys.argv[3]))
-sampler = generate.Sampler(settings.engine, settings.resources, folder / "model", folder / "work", "judge")
-table = sampler(requests)
+settings = load_params(Path(sys.argv[3]))
+sample = sampler.Sampler(settings.engine, settings.resources, folder / "model", folder / "work", "judge")
+table = sample(requests)
 assert table.height == 2 * int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -241,11 +237,14 @@ def test_a_fingerprint_depends_on_every_part_and_on_nothing_else(tmp_path):
 
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "weights").write_bytes(b"1")
-    digest = folder_digest(tmp_path)
+    before = digest(tmp_path)
     (tmp_path / ".hidden").write_bytes(b"1")
-    assert folder_digest(tmp_path) == digest
+    assert digest(tmp_path) == before
     (tmp_path / "sub" / "weights").rename(tmp_path / "weights")
-    assert folder_digest(tmp_path) != digest
+    assert digest(tmp_path) != before
+    before = digest(tmp_path / "weights")
+    (tmp_path / "weights").write_bytes(b"2")
+    assert digest(tmp_path / "weights") != before
 
 
 def test_the_work_directory_is_the_main_checkouts_also_in_a_temporary_experiment(tmp_path):

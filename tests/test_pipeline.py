@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metareward.params import parse_params
+from metareward.load_params import parse_params
 from metareward.tables import read_table
 
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "evaluate-start@seed", "evaluate-start@sft", "evaluate@m1", "evaluate@m2",
-    "compare-start@sft", "compare@m1", "compare@m2", "report",
+    "seed", "eft-judge", "eft", "sft", "report",
+    *(f"{stage}@{name}" for stage in ("evaluate", "compare") for name in ("seed", "sft", "m1", "m2")),
     *(
         f"{stage}@{name}"
         for stage in (

@@ -7,11 +7,14 @@ from time import process_time
 import pytest
 
 from metareward.errors import UserError
-from metareward.prompts import fill, load_templates, parse_score, parse_winner
+from metareward.params import TemplateFiles
+from metareward.templates.score import parse_score
+from metareward.templates.texts import fill, load_templates
+from metareward.templates.winner import parse_winner
 
 FOLDER = Path(__file__).parents[1] / "templates"
-PATHS = {name: str(FOLDER / f"{name}.txt") for name in ("rubric", "judge", "meta_judge", "compare")}
-BUILT_IN = load_templates(PATHS)
+PATHS = {name: str(FOLDER / f"{name}.txt") for name in TemplateFiles.model_fields}
+BUILT_IN = load_templates(TemplateFiles(**PATHS))
 
 
 @pytest.mark.parametrize(
@@ -292,10 +295,10 @@ def test_template_with_wrong_placeholders(tmp_path, name, text, complaint):
     path = tmp_path / "wrong.txt"
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        load_templates({**PATHS, name: str(path)})
+        load_templates(TemplateFiles(**{**PATHS, name: str(path)}))
     assert str(error.value) == f"{path} {complaint} (params.yaml: templates.{name})"
 
 
 def test_template_that_is_missing(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        load_templates({**PATHS, "judge": str(tmp_path / "none.txt")})
+        load_templates(TemplateFiles(**{**PATHS, "judge": str(tmp_path / "none.txt")}))

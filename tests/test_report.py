@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from metareward.report import by_metric, held_out_metrics, iteration_metrics, score_histogram
+from metareward.evaluation.metrics import by_metric, held_out_metrics, iteration_metrics, score_histogram
 
 
 @pytest.fixture

@@ -11,18 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metareward.elo import fit_elo
 from metareward.ids import content_id
-from metareward.select import (
-    REASONS,
-    choose_responses,
-    in_parts,
-    list_battles,
-    mark_duplicates,
-    score_statistics,
-    select_actor_pairs,
-    select_judge_pairs,
-)
+from metareward.selection.actor_pairs import select_actor_pairs
+from metareward.selection.battles import choose_responses, list_battles
+from metareward.selection.elo import fit_elo
+from metareward.selection.judge_pairs import select_judge_pairs
+from metareward.selection.pairs import REASONS
+from metareward.selection.parts import in_parts
+from metareward.selection.scores import mark_duplicates, score_statistics
 from metareward.tables import TABLES, check_table, empty_table
 
 Judgment = float | None | tuple[float | None, str]

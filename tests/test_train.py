@@ -16,13 +16,14 @@ import trl.trainer.utils
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from metareward import train
-from metareward.checkpoints import last_whole_checkpoint, mark_whole
-from metareward.encode import encode_chat, encode_target
+from metareward.engines.common.chat import encode_chat, encode_target
 from metareward.errors import UserError
 from metareward.params import Dpo, Sft
 from metareward.tables import MESSAGES
-from metareward.train import train_dpo, train_sft
+from metareward.training import dpo, loop
+from metareward.training.checkpoints import last_whole_checkpoint, mark_whole
+from metareward.training.dpo import train_dpo
+from metareward.training.sft import train_sft
 
 SFT = Sft(
     learning_rate=1e-3,
@@ -58,7 +59,7 @@ FILES = {
 
 def compute_in(dtype: str, patch: pytest.MonkeyPatch) -> None:
     """What the machine is said to be fast in: by itself it would be another thing on another processor."""
-    patch.setattr(train, "bfloat16_is_fast", lambda: dtype == "bfloat16")
+    patch.setattr(loop, "bfloat16_is_fast", lambda: dtype == "bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +201,7 @@ def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path,
 def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_path, keep):
     # what is held out prefers the opposite, so training makes it worse and the first epoch is the best
     settings = change(DPO, epochs=3.0, keep=keep, held_out=0.1)
-    drawn = train.dpo_rows(tiny_model, preference_pairs(5), 256, 0.1, 1)[1]
+    drawn = dpo.dpo_rows(tiny_model, preference_pairs(5), 256, 0.1, 1)[1]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     held_out = pl.col("chosen").map_elements(
         lambda text: encode_target(tokenizer, text) == drawn[0]["chosen_ids"], return_dtype=pl.Boolean
@@ -251,11 +252,11 @@ def test_dpo_counts_what_is_too_long_and_what_is_identical(tiny_model, tmp_path)
 
 def test_a_row_that_the_trainer_drops_is_noticed(tiny_model, tmp_path, monkeypatch):
     """TRL drops pairs whose prompt fills max_length and cuts long texts, both without a word."""
-    monkeypatch.setattr(train._Dpo, "_prepare_dataset", lambda self, dataset, *rest: dataset.select(range(3)))
+    monkeypatch.setattr(dpo._Dpo, "_prepare_dataset", lambda self, dataset, *rest: dataset.select(range(3)))
     with pytest.raises(AssertionError, match="holds 3 rows"):
         train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", DPO, tmp_path / "work", 1)
     monkeypatch.setattr(
-        train._Dpo,
+        dpo._Dpo,
         "_prepare_dataset",
         lambda self, dataset, *rest: dataset.map(lambda row: {"chosen_ids": row["chosen_ids"][:1]}),
     )
@@ -339,7 +340,7 @@ compute_in("float32", pytest.MonkeyPatch())
 def kill_at_step_5(self, args, state, *_, **__):
     if state.global_step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-train._Watch.on_step_begin = kill_at_step_5
+loop._Watch.on_step_begin = kill_at_step_5
 model, folder = Path(sys.argv[2]), Path(sys.argv[3])
 train_dpo(model, preference_pairs(9), folder / "out", LONG, folder / "work", 1, save_steps=2)
 """
@@ -357,7 +358,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(t
         file.truncate(1000)
     steps = []
     monkeypatch.setattr(
-        train._Watch, "on_step_begin", lambda self, args, state, *_, **__: steps.append(state.global_step)
+        loop._Watch, "on_step_begin", lambda self, args, state, *_, **__: steps.append(state.global_step)
     )
     with pytest.warns(UserWarning, match=f"{newest.name} is torn"):
         resumed = train_dpo(tiny_model, preference_pairs(9), tmp_path / "out", LONG, tmp_path / "work", 1, save_steps=2)

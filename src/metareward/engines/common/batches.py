@@ -1,0 +1,67 @@
+"""Requests as token ids, and as batches: what every engine that runs a model itself begins with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from metareward.engines.common.chat import encode_chats
+from metareward.engines.common.interface import Completion, Request
+
+ENCODED_AHEAD = 256  # prompts that are tokenised together, on all cores: one by one, half a million take a core minutes
+
+
+@dataclass(frozen=True)
+class EncodedRequest:
+    """A request with its prompt's token ids; room: how many tokens may follow them, 0 where it does not fit."""
+
+    request: Request
+    tokens: Sequence[int]
+    room: int
+
+
+def encode(tokenizer: Any, requests: Iterable[Request], max_context: int) -> Iterator[EncodedRequest]:
+    """The requests as prompts; max_context: tokens of prompt and completion together."""
+    requests = iter(requests)
+    while ahead := list(islice(requests, ENCODED_AHEAD)):
+        for request, tokens in zip(ahead, encode_chats(tokenizer, [r.messages for r in ahead]), strict=True):
+            yield EncodedRequest(request, tokens, max(0, min(request.sampling.max_tokens, max_context - len(tokens))))
+
+
+def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterator[list[EncodedRequest]]:
+    """Prompts in batches of batch_tokens key-value slots, in the order given.
+
+    A prompt counts with what it does not share with the one before it, a row with the tokens it may write. A prompt
+    that is larger than the budget is a batch of its own. A batch planned again on its own is the same batch.
+    """
+    batch: list[EncodedRequest] = []
+    slots = 0
+    for prompt in prompts:
+        rows = prompt.request.n * prompt.room
+        shared = common_prefix(batch[-1].tokens, prompt.tokens) if batch else 0
+        if batch and slots + len(prompt.tokens) - shared + rows > batch_tokens:
+            yield batch
+            batch, slots, shared = [], 0, 0
+        slots += len(prompt.tokens) - shared + rows
+        batch.append(prompt)
+    if batch:
+        yield batch
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens two prompts begin with in common."""
+    length = min(len(left), len(right))
+    if left[:length] == right[:length]:
+        return length
+    return next(place for place in range(length) if left[place] != right[place])
+
+
+def completion(tokenizer: Any, prompt: EncodedRequest, sample: int, tokens: Sequence[int], ended: bool) -> Completion:
+    """A sample from its token ids; ended: the last of them is the end of the turn."""
+    text = tokenizer.decode(tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Completion(prompt.request.id, sample, text, len(tokens), "stop" if ended else "length")
+
+
+def too_long(request: Request) -> list[Completion]:
+    """The samples of a request whose prompt fills the context."""
+    return [Completion(request.id, sample, None, 0, "too_long") for sample in range(request.n)]

@@ -1,0 +1,56 @@
+"""The generation seam: requests in, completions out, whichever engine does the work.
+
+An engine is any object with `generate`; each lives in one file of this package, which alone imports its library.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature 0 is greedy; top_p in (0, 1]; max_tokens counts new tokens, the end-of-turn token included."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """n samples of one chat prompt. The local engine draws sample k with the seed content_seed(seed, id, k)."""
+
+    id: str
+    messages: Sequence[Mapping[str, str]]
+    n: int
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sample of a request.
+
+    finish_reason: "stop" (the model ended its turn), "length" (cut at max_tokens or at the end of the context), or
+    "too_long" (the prompt leaves no room for a single token: text is null and n_tokens 0). The end-of-turn token
+    is counted in n_tokens and left out of text.
+    """
+
+    request_id: str
+    sample: int
+    text: str | None
+    n_tokens: int
+    finish_reason: str
+
+
+class Generator(Protocol):
+    def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        """Yield completions as they finish, all n samples of a request in one list; an empty one is a sign of life.
+
+        requests: all requests of the stage, in the order in which neighbours share prefixes.
+        done: ids whose completions are already in the journal; they are not generated again. An engine whose
+        output depends on what shares a batch (floating point) plans its batches over all requests, done or not,
+        and yields one batch per list, so a resumed run repeats the batches of an undisturbed one.
+        """
+        ...

@@ -1,0 +1,176 @@
+"""What makes generation resumable: completions go to disk as they finish, and a rerun goes on from there.
+
+A journal is a folder <work>/<stage>/<fingerprint>/ of Parquet parts. It lies outside a stage's outputs, since DVC
+deletes those before a run. The fingerprint names everything that the completions depend on, so a journal is never
+continued with other inputs, params or code. A part is written to a temporary file, flushed to disk and renamed: a kill
+at any moment leaves whole parts only, and a rerun generates what is missing in the batches it would have had anyway.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from metareward.engines.common.interface import Completion
+from metareward.errors import UserError
+from metareward.ids import content_id
+
+COMPLETIONS: dict[str, type[pl.DataType]] = {
+    "request_id": pl.String,
+    "sample": pl.Int64,
+    "text": pl.String,
+    "n_tokens": pl.Int64,
+    "finish_reason": pl.String,
+}
+SECONDS_PER_PART = 2.0  # batches that finish faster are gathered: many small files are slow to read
+
+
+def fingerprint(**parts: Any) -> str:
+    """16 hexadecimal digits of named values: whatever the completions depend on (inputs, params, model, code).
+
+    A value is anything JSON can hold, a dataclass, or a list of such.
+    """
+    return content_id(json.dumps(parts, sort_keys=True, default=_plain))
+
+
+def digest(path: Path, pattern: str = "*") -> str:
+    """A hash of a file, or of the names and bytes of a folder's files, hidden ones left out: of a model, of code."""
+    digests = []
+    for file in [path] if path.is_file() else sorted(path.rglob(pattern)):
+        if file.is_file() and not file.name.startswith("."):
+            with file.open("rb") as opened:
+                digests.append((file.relative_to(path).as_posix(), hashlib.file_digest(opened, "blake2b").hexdigest()))
+    return content_id(digests)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a fingerprint can't hold a {type(value).__name__}")
+
+
+class Journal:
+    """The completions of one stage so far. A context manager: inside it, this process alone may write.
+
+    done: ids of the requests whose completions are on disk; n_completions, n_tokens: how many these are; discarded:
+    parts that were torn, or not this journal's, and are gone.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """folder: of the stage, <work>/<stage>."""
+        self.folder, self.fingerprint = folder / fingerprint, fingerprint
+        self.done: set[str] = set()
+        self.n_completions = self.n_tokens = self.discarded = 0
+        self._lock = FileLock(self.folder / "lock", timeout=0)
+        self._parts: list[Path] = []
+
+    def __enter__(self) -> "Journal":
+        """Raises UserError when another process is writing this journal; the lock of a dead one is free."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        holder = self.folder / "holder"
+        try:
+            self._lock.acquire()
+        except Timeout:
+            name = holder.read_text() if holder.is_file() else "another process"
+            raise UserError(
+                f"{self.folder} is being written by {name}. Wait until it ends, or end it: this stage goes on from "
+                "where it was."
+            ) from None
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink()
+        self.done, self._parts = set(), []
+        self.n_completions = self.n_tokens = self.discarded = 0
+        for path in sorted(self.folder.glob("*.parquet")):
+            self._take(path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def append(self, completions: Sequence[Completion]) -> None:
+        """Write completions as one part; when this returns they are on disk. Each request with all its samples."""
+        if not completions:
+            return
+        number = int(self._parts[-1].stem) + 1 if self._parts else 0
+        path = self.folder / f"{number:06}.parquet"
+        temporary = self.folder / f".{path.name}.tmp"
+        frame = pl.DataFrame([vars(completion) for completion in completions], schema=COMPLETIONS)
+        with temporary.open("wb") as file:
+            frame.write_parquet(file, compression="zstd", metadata={"fingerprint": self.fingerprint})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        directory = os.open(self.folder, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+        self._count(path, frame)
+
+    def read(self) -> pl.DataFrame:
+        """All completions, sorted by request id and sample."""
+        frames = [pl.read_parquet(path) for path in self._parts]
+        return pl.concat([pl.DataFrame(schema=COMPLETIONS), *frames]).sort("request_id", "sample")
+
+    def _take(self, path: Path) -> None:
+        """Count a part that was found, or discard it."""
+        try:
+            mine = pl.read_parquet_metadata(path).get("fingerprint") == self.fingerprint
+            frame = pl.read_parquet(path) if mine else None
+        except (OSError, pl.exceptions.PolarsError):
+            frame = None
+        known = frame is not None and dict(frame.schema) == COMPLETIONS and path.stem.isdigit()
+        if frame is None or not known or self.done & set(frame["request_id"]):
+            path.unlink()
+            self.discarded += 1
+        else:
+            self._count(path, frame)
+
+    def _count(self, path: Path, frame: pl.DataFrame) -> None:
+        self._parts.append(path)
+        self.done.update(frame["request_id"])
+        self.n_completions += frame.height
+        self.n_tokens += int(frame["n_tokens"].sum())
+
+
+def run(
+    complete: Callable[[Collection[str]], Iterator[list[Completion]]],
+    total: int,
+    journal: Journal,
+    on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
+) -> pl.DataFrame:
+    """Completions of all requests, those of earlier runs included, sorted by request id and sample.
+
+    complete: given the ids of the requests that are done, generates the others' completions (Generator.generate).
+    total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
+    and whenever a list of completions comes. Raises RuntimeError when the generator left some out.
+    """
+    with journal:
+        tokens_before = journal.n_tokens
+        on_progress(journal.n_completions, 0)
+        pending: list[Completion] = []
+        flushed = time.monotonic()
+        try:
+            if journal.n_completions < total:
+                for completions in complete(frozenset(journal.done)):
+                    pending += completions
+                    new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
+                    on_progress(journal.n_completions + len(pending), new)
+                    if time.monotonic() - flushed >= SECONDS_PER_PART:
+                        journal.append(pending)
+                        pending, flushed = [], time.monotonic()
+        finally:  # an interrupt, too, keeps what is finished
+            journal.append(pending)
+        if journal.n_completions != total:
+            raise RuntimeError(f"the engine gave {journal.n_completions} completions of {total} asked for")
+        (journal.folder / "complete").touch()
+        return journal.read()

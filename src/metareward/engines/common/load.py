@@ -1,0 +1,43 @@
+"""The engine that params name, with the model of a folder loaded."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from metareward.engines.common.interface import Generator
+from metareward.errors import UserError
+from metareward.params import Engine, Resources
+
+
+def load_engine(settings: Engine, resources: Resources, model: Path, seed: int) -> Generator:
+    """The engine that settings name, in this process or in the workers of a Ray cluster (resources.ray).
+
+    seed: of the engines with one stream of draws. Raises UserError when a library that is needed is not installed.
+    """
+    if resources.ray:
+        _demand("ray", "resources.ray")
+        from metareward.engines.ray.engine import RayEngine
+
+        return RayEngine(model, settings, resources, seed)
+    return load_local_engine(settings, resources, model, seed)
+
+
+def load_local_engine(settings: Engine, resources: Resources, model: Path, seed: int) -> Generator:
+    """The engine that settings name, in this process."""
+    if settings.name == "transformers":
+        from metareward.engines.transformers.engine import TransformersEngine
+
+        own = settings.transformers
+        return TransformersEngine(model, own.dtype, own.batch_tokens, settings.max_context)
+    _demand(settings.name, "engine.name")
+    if settings.name == "vllm":
+        from metareward.engines.vllm.engine import VllmEngine
+
+        return VllmEngine(model, settings.vllm.dtype, settings.max_context, resources.tensor_parallel, seed)
+    from metareward.engines.openai.engine import OpenAIEngine
+
+    return OpenAIEngine(model, resources.base_url or "", resources.concurrency, settings.max_context)
+
+
+def _demand(library: str, key: str) -> None:
+    if find_spec(library) is None:
+        raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")

@@ -1,0 +1,88 @@
+"""What a stage asks a checkpoint: its requests, answered by an engine and kept in a journal."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from metareward.engines.common.interface import Completion, Generator, Request
+from metareward.engines.common.journal import COMPLETIONS, Journal, digest, fingerprint, run
+from metareward.engines.common.load import load_engine
+from metareward.ids import content_id, content_seed
+from metareward.params import Engine, Resources
+
+PACKAGE = Path(__file__).parents[2]
+
+
+class Sampler:
+    """A checkpoint that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
+
+    engine, resources: what generates, and where. model: the checkpoint's folder. work: the folder of the stage's
+    journals. label: the stage's name in the bar.
+    """
+
+    def __init__(self, engine: Engine, resources: Resources, model: Path, work: Path, label: str) -> None:
+        self.engine, self.resources, self.model, self.work, self.label = engine, resources, model, work, label
+        self._loaded: Generator | None = None
+
+    def __call__(self, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
+        """Completions of the requests (journal.COMPLETIONS); a run that was stopped goes on from its journal.
+
+        requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
+        """
+        total, asked, seed = 0, hashlib.blake2b(), 0
+        for request in requests():
+            total += request.n
+            asked.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
+            seed = request.seed
+        if not total:
+            return pl.DataFrame(schema=COMPLETIONS)
+        journal = Journal(
+            self.work,
+            fingerprint(
+                requests=asked.hexdigest(),
+                engine=text_settings(self.engine),
+                model=self._model_digest,
+                code=[digest(path, "*.py") for path in text_code(self.engine.name)],
+            ),
+        )
+
+        def complete(done: Collection[str]) -> Iterator[list[Completion]]:
+            if self._loaded is None:
+                # one stream of draws must not begin anew where a run is resumed
+                self._loaded = load_engine(self.engine, self.resources, self.model, content_seed(seed, len(done)))
+            yield from self._loaded.generate(requests(), done)
+
+        with tqdm(desc=self.label, unit=" samples", total=total) as bar:
+
+            def show(completions: int, tokens: int) -> None:
+                bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
+                bar.update(completions - bar.n)
+
+            return run(complete, total, journal, show)
+
+    @cached_property
+    def _model_digest(self) -> str:
+        return digest(self.model)
+
+
+def text_code(engine: str) -> list[Path]:
+    """The code that decides a text, given its request: the seeds of draws, what all engines share, and the engine.
+
+    One definition for two uses: it is in the fingerprint of each journal, and each generating stage of dvc.yaml depends
+    on it (tests/test_dependencies.py). `engines/ray` is not in it: it carries requests to engines in other processes.
+    """
+    return [PACKAGE / "ids.py", PACKAGE / "engines/common", PACKAGE / "engines" / engine]
+
+
+def text_settings(engine: Engine) -> dict[str, object]:
+    """The settings that decide a text: those of the named engine, with "auto" as what it stands for here."""
+    own = getattr(engine, engine.name).model_dump()
+    if engine.name == "transformers" and own["dtype"] == "auto":
+        from metareward.engines.common.device import best_dtype
+
+        own["dtype"] = best_dtype()
+    return {"name": engine.name, "max_context": engine.max_context, **own}

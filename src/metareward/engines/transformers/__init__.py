@@ -1,0 +1,1 @@
+"""The local engine: transformers on one CPU or GPU."""

@@ -1,0 +1,100 @@
+"""vLLM: continuous batching on GPUs or, with its CPU build, on all cores.
+
+Requests go in as token ids and in order, a window of them at a time; completions come out as they finish. Draws come
+from one stream of the engine, seeded at the start: what a row draws depends on the rows that run beside it, so a run
+that was interrupted ends in other texts of the same distribution than an undisturbed one.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long
+from metareward.engines.common.interface import Completion, Request
+from metareward.engines.common.tokenizer import end_tokens
+from metareward.errors import UserError
+
+# Read when vllm is imported. In this process: nothing is left behind when it is killed, and draws repeat.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, sorted(os.sched_getaffinity(0)))))
+os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GB
+
+from vllm import LLM, SamplingParams, TokensPrompt
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+
+
+class VllmEngine:
+    """A Generator with the model of a folder loaded into vLLM."""
+
+    def __init__(self, model_path: Path, dtype: str, max_context: int, tensor_parallel: int, seed: int) -> None:
+        """dtype: auto, float32 or bfloat16. max_context: tokens of prompt and completion together.
+
+        tensor_parallel: GPUs over which the model is split. seed: of the engine's one stream of draws.
+        Raises UserError when vLLM refuses the model or these settings.
+        """
+        on_cpu = current_platform.is_cpu()
+        try:
+            self.llm = LLM(
+                model=str(model_path),
+                dtype=dtype,
+                max_model_len=max_context,
+                tensor_parallel_size=tensor_parallel,
+                seed=seed % 2**31,
+                enable_prefix_caching=True,
+                enforce_eager=on_cpu,  # compiling takes minutes there and wins little
+                generation_config="vllm",  # ours alone: no sampling defaults of the model's
+                disable_log_stats=False,
+            )
+        except ValueError as error:
+            raise UserError(f"vLLM can't run {model_path}: {' '.join(str(error).split())[:300]}") from None
+        self.tokenizer = self.llm.get_tokenizer()
+        self.max_context = max_context
+        self.ends = end_tokens(model_path, self.tokenizer)
+        self.finished: dict[str, Any] = {}  # outputs that no `generate` has taken yet
+
+    def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        """The requests that finished in one step after the other, often none. See engines.Generator.
+
+        Several of these may be gone through in turns: what they ask for runs side by side.
+        """
+        engine: Any = self.llm.llm_engine
+        window = 2 * engine.vllm_config.scheduler_config.max_num_seqs  # keeps its queue full and memory flat
+        missing = (request for request in requests if request.id not in done)
+        waiting = encode(self.tokenizer, missing, self.max_context)
+        running: dict[str, EncodedRequest] = {}
+        while True:
+            for prompt in islice(waiting, max(0, window - sum(p.request.n for p in running.values()))):
+                if prompt.room:
+                    running[prompt.request.id] = prompt
+                    tokens = TokensPrompt(prompt_token_ids=list(prompt.tokens))
+                    engine.add_request(prompt.request.id, tokens, self._sampling(prompt))
+                else:
+                    yield too_long(prompt.request)
+            if not running:
+                return
+            if self.finished.keys().isdisjoint(running):
+                self.finished |= {output.request_id: output for output in engine.step()}
+            mine = [id_ for id_ in self.finished if id_ in running]
+            yield [done for id_ in mine for done in self._completions(running.pop(id_), self.finished.pop(id_))]
+
+    def _completions(self, prompt: EncodedRequest, output: Any) -> list[Completion]:
+        samples = sorted(output.outputs, key=lambda sample: sample.index)
+        return [
+            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason == "stop") for s in samples
+        ]
+
+    def _sampling(self, prompt: EncodedRequest) -> SamplingParams:
+        sampling = prompt.request.sampling
+        return SamplingParams(
+            n=prompt.request.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=prompt.room,
+            stop_token_ids=self.ends,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )

@@ -1,0 +1,20 @@
+"""Rows of the `results` table."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from metareward.tables import TABLES
+
+
+def results_table(checkpoint: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Rows of metric, value, ci_low, ci_high, n, referee as a `results` table."""
+    names = ["metric", "value", "ci_low", "ci_high", "n", "referee"]
+    types = TABLES["results"].columns
+    frame = pl.DataFrame(rows, schema={name: types[name] for name in names}, orient="row")
+    return frame.with_columns(checkpoint=pl.lit(checkpoint), benchmark=pl.lit("held_out"))
+
+
+def mean(values: pl.Series) -> float | None:
+    """The mean, or null of nothing."""
+    return float(value) if isinstance(value := values.cast(pl.Float64).mean(), float) else None

@@ -1,0 +1,27 @@
+"""Every file that params name, read before anything runs."""
+
+from pathlib import Path
+
+from metareward.errors import UserError
+from metareward.inputs.examples import read_eft
+from metareward.inputs.pool import read_prompts
+from metareward.inputs.replies import read_replies
+from metareward.params import Params
+from metareward.templates.texts import load_templates
+
+
+def check_inputs(params: Params) -> None:
+    """Read every file that params name, so that a mistake in one stops a run before any model loads."""
+    templates = load_templates(params.templates)
+    pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
+    needed = params.prompts.per_iteration * len(params.iterations)
+    if pool.height < needed:
+        raise UserError(
+            f"{params.prompts.file} has {pool.height} different prompts; {len(params.iterations)} iterations of "
+            f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
+        )
+    read_eft(params.eft, templates)
+    if params.eft.source == "ranked":
+        read_replies(Path(params.eft.file), "params.yaml: eft.file")
+    read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts")
+    read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")

@@ -1,0 +1,31 @@
+"""The pool of prompts, and the slice of it that an iteration takes."""
+
+from pathlib import Path
+
+import polars as pl
+
+from metareward.ids import content_id
+from metareward.inputs.lines import read_rows
+from metareward.tables import TABLES
+
+
+def read_prompts(path: Path, key: str) -> pl.DataFrame:
+    """The `prompts` table of a JSON Lines file with the field prompt and, optionally, category.
+
+    Repeated prompts are read once. key: the name of the parameter that holds the path, for error messages.
+    """
+    rows = [
+        {"prompt_id": content_id("prompt", row["prompt"]), "prompt": row["prompt"], "source": str(row["category"])}
+        for row in read_rows(path, key, {"prompt": str}, {"category": path.stem})
+    ]
+    frame = pl.DataFrame(rows, schema=dict(TABLES["prompts"].columns))
+    return frame.unique("prompt_id", keep="first", maintain_order=True)
+
+
+def slice_prompts(pool: pl.DataFrame, size: int, position: int, seed: int) -> pl.DataFrame:
+    """The prompts of one iteration: slice number `position` of `size` prompts of the seeded permutation of the pool.
+
+    Slices of different positions are disjoint, and stay the same when an iteration is added (METHOD §1).
+    """
+    draw = pl.col("prompt_id").map_elements(lambda id_: content_id("order", seed, id_), return_dtype=pl.String)
+    return pool.sort(draw, "prompt_id").slice(position * size, size)

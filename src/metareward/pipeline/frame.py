@@ -1,0 +1,51 @@
+"""How a stage begins and ends. Nothing here can change a row."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from metareward.errors import UserError
+from metareward.inputs.check import check_inputs
+from metareward.load_params import load_params
+from metareward.params import Params
+from metareward.pipeline.dvc_locks import wait_for_dvc
+from metareward.pipeline.stage import Stage
+
+STARTED = time.monotonic()
+
+
+def run(stage: Callable[..., None]) -> None:
+    """Run a stage script's function on the command line; a user's mistake is one line and exit code 2."""
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with_dvc, daemon=True).start()
+    try:
+        typer.run(stage)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _end_with_dvc() -> None:
+    """End this process when the DVC that started it is gone: else it would run on beside its successor."""
+    try:
+        wait_for_dvc()
+        print("error: DVC is gone, so this stage ends. Hint: if srun or ssh runs it, unset DVC_STAGE.", file=sys.stderr)
+    finally:
+        os._exit(1)
+
+
+def load() -> Params:
+    """The params, after every file they name was found in order."""
+    params = load_params(Path("params.yaml"))
+    check_inputs(params)
+    return params
+
+
+def say(stage: Stage, text: str) -> None:
+    """A stage's last line: what came out, and in how many seconds."""
+    print(f"{stage.label}: {text} ({time.monotonic() - STARTED:.1f} s)")

@@ -1,0 +1,127 @@
+"""What a run will ask of its engine: requests and tokens of every stage, before anything runs."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from metareward.inputs.examples import read_eft
+from metareward.inputs.pool import read_prompts
+from metareward.inputs.replies import read_replies
+from metareward.params import Params
+from metareward.templates.texts import Templates
+
+CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
+CHAT_TOKENS = 31  # around a prompt, by SmolLM2's template: marks of turns and a system prompt; Llama 3's are fewer
+JUDGMENT_CHARS = 1000.0  # where no examples show how long a judgment is; the paper's limits on them are 1,000 and 1,100
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one stage asks for.
+
+    samples: completions over all requests. prefill: prompt tokens, each request's counted once, although engines
+    compute what neighbours share only once. decode: tokens written. done: decode tokens of the tables that are there
+    already, None where the stage has not run.
+    """
+
+    stage: str
+    requests: int
+    samples: int
+    prefill: int
+    decode: int
+    done: int | None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Expected tokens of what the model writes, and of the prompts that it is given around it."""
+
+    response: float
+    judgment: float
+    verdict: float
+
+
+def expected_lengths(params: Params, templates: Templates) -> Lengths:
+    """As long as the texts that stand for them: responses as the held-out human replies, judgments and verdicts as the
+    examples that teach them, each cut at max_tokens."""
+    eft = read_eft(params.eft, templates)
+    replies = read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
+    targets = {kind: eft.filter(pl.col("kind") == kind)["target"] for kind in ("judge", "meta_judge")}
+    default = pl.Series(["x" * int(JUDGMENT_CHARS)])
+    judgments = targets["judge"] if len(targets["judge"]) else default
+    verdicts = targets["meta_judge"] if len(targets["meta_judge"]) else judgments
+    return Lengths(
+        _tokens(replies["response"], params.respond.max_tokens),
+        _tokens(judgments, params.judge.max_tokens),
+        _tokens(verdicts, params.meta_judge.max_tokens),
+    )
+
+
+def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
+    """The load of each stage that generates, in the order in which they run; data: where the tables lie.
+
+    Battles are as many as there are when every judgment is valid, so meta-judge is an upper bound.
+    """
+    pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
+    prompt = _tokens(pool["prompt"])
+    n_prompts, n, m = params.prompts.per_iteration, params.respond.n, params.judge.n
+    judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
+    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
+    battle += 2 * lengths.judgment
+    for name in params.checkpoints[2:]:
+        folder = data / "iterations" / name
+        asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
+        yield _load(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
+        yield _load(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
+        yield _load(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
+    yield from _evaluations(params, templates, lengths, data)
+
+
+def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
+    """For each checkpoint its responses, judgments of ranked replies and verdicts; then the referee's comparisons."""
+    settings = params.evaluate
+    prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
+    replies = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
+    n, m, replied = prompts.height, settings.n_judgments, replies["prompt_id"].n_unique()
+    response = min(lengths.response, settings.max_tokens)
+    prompt, reply = _tokens(prompts["prompt"]), _tokens(replies["response"])
+    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
+    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
+    parts = [
+        (n, 1, prompt, response),
+        (replies.height, m, judged, lengths.judgment),
+        (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
+    ]
+    for name in params.checkpoints:
+        folder = data / "evaluations" / name
+        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts")]
+        yield _load(f"evaluate@{name}", parts, tables)
+    compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
+    for name in params.checkpoints[1:]:
+        table = data / "comparisons" / name / "comparisons.parquet"
+        yield _load(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
+
+
+def _load(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:
+    """parts: requests, samples of each, prompt tokens of each, tokens written in each sample."""
+    requests = samples = 0
+    prefill = decode = 0.0
+    for asked, n, prompt, written in parts:
+        requests, samples = requests + asked, samples + asked * n
+        prefill, decode = prefill + asked * (prompt + CHAT_TOKENS), decode + asked * n * written
+    return Load(stage, requests, samples, round(prefill), round(decode), _decoded(tables))
+
+
+def _decoded(tables: Iterable[Path]) -> int | None:
+    found = [
+        pl.scan_parquet(path).select(pl.col("n_tokens").sum()).collect().item() for path in tables if path.exists()
+    ]
+    return sum(found) if found else None
+
+
+def _tokens(texts: pl.Series, most: int | None = None) -> float:
+    """Mean tokens of texts, each cut at a limit."""
+    tokens = texts.str.len_chars() / CHARS_PER_TOKEN
+    return float((tokens.clip(upper_bound=most) if most else tokens).mean() or 0.0)  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""Judge: requests for judgments of responses, and the `judgments` table of what came back."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from metareward.engines.common.interface import Request
+from metareward.ids import content_ids
+from metareward.params import Samples
+from metareward.roles.requests import single_turn, single_turn_request, why_unfinished
+from metareward.tables import MESSAGES, TABLES
+from metareward.templates.score import parse_score
+from metareward.templates.texts import Templates
+
+
+def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
+    """The responses that a judge is asked about, with their prompt: no duplicates, none that was never written."""
+    wanted = responses.filter(pl.col("duplicate_of").is_null() & pl.col("response").is_not_null())
+    return wanted.join(prompts.select("prompt_id", "prompt"), on="prompt_id").sort("prompt_id", "sample")
+
+
+def judgment_requests(judged: pl.DataFrame, templates: Templates, settings: Samples, seed: int) -> Iterator[Request]:
+    """Judge: n judgments of each row of `judged_responses`."""
+    for response_id, prompt, response in judged.select("response_id", "prompt", "response").iter_rows():
+        yield single_turn_request(response_id, templates.judge_prompt(prompt, response), settings, seed, settings.n)
+
+
+def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
+    """prompt_id and messages: the full judge prompt of each response, as its judge pair is trained on."""
+    rows = [
+        {"prompt_id": prompt_id, "messages": single_turn(templates.judge_prompt(prompt, response))}
+        for prompt_id, prompt, response in judged.select("prompt_id", "prompt", "response").iter_rows()
+    ]
+    return pl.DataFrame(rows, schema={"prompt_id": pl.String, "messages": MESSAGES})
+
+
+def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """The `judgments` table: each completion with its score, or the reason why it has none.
+
+    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last) and
+    prompt_too_long (never asked).
+    """
+    rows = completions.rename({"request_id": "response_id", "text": "judgment"}).join(
+        judged.select("prompt_id", "response_id", "response"), on="response_id"
+    )
+    scores = []
+    for text, finish_reason, response in rows.select("judgment", "finish_reason", "response").iter_rows():
+        reason = why_unfinished(text, finish_reason)
+        score = None if reason else parse_score(text, response)
+        scores.append((score.value, score.invalid_reason) if score else (None, reason))
+    read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
+    rows = pl.concat([rows, read], how="horizontal").with_columns(
+        content_ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
+        n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
+    )
+    return rows.select(list(TABLES["judgments"].columns))

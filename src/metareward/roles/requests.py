@@ -1,0 +1,22 @@
+"""What the requests of all roles have in common: a chat of a single turn, and how a completion ended."""
+
+from metareward.engines.common.interface import Request, Sampling
+from metareward.params import SamplingSettings
+
+
+def single_turn(text: str) -> list[dict[str, str]]:
+    """The chat of a single turn; every request of the pipeline is one."""
+    return [{"role": "user", "content": text}]
+
+
+def single_turn_request(id_: str, text: str, settings: SamplingSettings, seed: int, n: int = 1) -> Request:
+    """A single-turn request with the sampling of a params section."""
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
+    return Request(id_, single_turn(text), n, sampling, seed)
+
+
+def why_unfinished(text: str | None, finish_reason: str) -> str | None:
+    """Why a completion cannot be read at all, or null."""
+    if text is None:
+        return "prompt_too_long"
+    return "length" if finish_reason == "length" else None

@@ -1,0 +1,64 @@
+"""What the judge, the meta-judge and the referee are asked: the template files, loaded and filled."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from metareward.errors import UserError
+from metareward.params import TemplateFiles
+
+_FIELDS = {
+    "rubric": set[str](),
+    "judge": {"rubric", "prompt", "response"},
+    "meta_judge": {"rubric", "prompt", "response", "judgment_a", "judgment_b"},
+    "compare": {"prompt", "response_a", "response_b"},
+}
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The texts of the four templates; `fill` puts values into one of them."""
+
+    rubric: str
+    judge: str
+    meta_judge: str
+    compare: str
+
+    def judge_prompt(self, prompt: str, response: str) -> str:
+        return fill(self.judge, rubric=self.rubric, prompt=prompt, response=response)
+
+    def meta_judge_prompt(self, prompt: str, response: str, judgment_a: str, judgment_b: str) -> str:
+        values = {"prompt": prompt, "response": response, "judgment_a": judgment_a, "judgment_b": judgment_b}
+        return fill(self.meta_judge, rubric=self.rubric, **values)
+
+    def compare_prompt(self, prompt: str, response_a: str, response_b: str) -> str:
+        return fill(self.compare, prompt=prompt, response_a=response_a, response_b=response_b)
+
+
+def fill(template: str, **values: str) -> str:
+    """The template with each {name} replaced, in one pass: braces inside a value stay what they are.
+
+    Raises KeyError where a name has no value; templates that were loaded have none such.
+    """
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template).strip()
+
+
+def load_templates(files: TemplateFiles) -> Templates:
+    """The texts of the template files.
+
+    Raises UserError when a file is missing, lacks a placeholder or has one that nothing fills.
+    """
+    texts = {}
+    for name, fields in _FIELDS.items():
+        path, where = getattr(files, name), f"(params.yaml: templates.{name})"
+        try:
+            texts[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise UserError(f"{path} cannot be read as UTF-8 text. {where}") from None
+        found = set(re.findall(r"\{(\w+)\}", texts[name]))
+        for field in sorted(fields - found):
+            raise UserError(f"{path} has no {{{field}}}, so the model would not see it. {where}")
+        for field in sorted(found - fields):
+            known = ", ".join(sorted(fields)) or "none"
+            raise UserError(f"{path} has {{{field}}}, which nothing fills; known: {known}. {where}")
+    return Templates(**texts)

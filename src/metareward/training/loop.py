@@ -1,0 +1,227 @@
+"""What SFT and DPO have in common: the model, the Trainer's arguments, the loop and what it writes.
+
+TRL is given token ids, not text: training reads exactly the tokens that generation writes, and nothing is cut or
+dropped behind our back.
+
+One process trains on one GPU or on the CPU. For more, start the same stage by `accelerate launch` with a
+configuration of your own (DDP, FSDP with FULL_STATE_DICT, DeepSpeed): `batch_size` stays the global batch, every
+process makes the same call, and the main process alone writes `out`.
+"""
+
+import ctypes
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import trl.trainer.utils
+from accelerate import PartialState  # type: ignore[import-untyped]
+from datasets.utils import disable_progress_bars
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from metareward import params
+from metareward.engines.common.device import bfloat16_is_fast
+from metareward.errors import UserError
+from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
+from metareward.training.prefixes import share_prefixes
+from metareward.training.rows import Metrics, Row
+
+Dtype = Literal["float32", "bfloat16"]
+PAD = 0  # stands where the attention mask is 0, so any token will do
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Stops on the first number that is not finite, and marks each training checkpoint that is whole."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float], **_: Any
+    ) -> None:
+        # the Trainer itself goes on for ever with NaN weights, logging a loss of 0
+        for name in ("loss", "grad_norm", "eval_loss"):
+            if name in logs and not math.isfinite(logs[name]):
+                raise UserError(
+                    f"training stopped at step {state.global_step} of {state.max_steps}: {name} is {logs[name]}. No "
+                    f"model was written. If the data are sound, a lower learning_rate than {args.learning_rate} may "
+                    "help. (params.yaml: learning_rate of sft or dpo)"
+                )
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_save = False  # the model itself is written next
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        process = PartialState()
+        process.wait_for_everyone()
+        if process.is_main_process:
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+class _Progress(ProgressCallback):  # type: ignore[misc]
+    """The bar with rate and time left, the loss beside it, and no line for every step."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix_str(f"loss {logs['loss']:.3f}")
+
+
+def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, save_dtype: Dtype) -> None:
+    """Train, or go on training, and put the model where it belongs. The training checkpoints go when it is there."""
+    given = trainer.train_dataset
+    if len(given) != len(rows) or any(list(given[name]) != column for name, column in columns_of(rows).items()):
+        raise AssertionError(f"the trainer holds {len(given)} rows that are not the {len(rows)} it was given")
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Progress())
+    trainer.add_callback(_Watch())
+    folder = Path(trainer.args.output_dir)
+    checkpoint = last_whole_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    _check_finite(trainer.model, f"training ended at step {trainer.state.global_step} and the model is not written")
+    trainer.accelerator.unwrap_model(trainer.model).config.use_cache = True  # the Trainer turned it off
+    trainer.save_model(str(folder / "model"))  # called by every process: sharded weights are gathered here
+    process = PartialState()
+    process.wait_for_everyone()
+    if process.is_main_process:
+        replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
+        shutil.rmtree(folder)
+    process.wait_for_everyone()
+
+
+def _write_model(trained: Path, model_path: Path, folder: Path, save_dtype: Dtype) -> None:
+    """The weights with config, generation config and tokenizer, and no file besides."""
+    if not any(trained.glob("*.safetensors")):
+        raise UserError("no weights were gathered at the end of training. With FSDP, set FULL_STATE_DICT.")
+    if save_dtype == "bfloat16":
+        AutoModelForCausalLM.from_pretrained(trained, dtype=torch.bfloat16).save_pretrained(folder)
+    else:
+        folder.mkdir()
+        for path in sorted(trained.iterdir()):
+            if path.name.startswith(("model", "config", "generation_config")):
+                shutil.move(path, folder / path.name)
+    AutoTokenizer.from_pretrained(model_path).save_pretrained(folder)
+
+
+def load_model(model_path: Path) -> PreTrainedModel:
+    """The model with float32 weights, all of them finite, set up for what computes it."""
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    process = PartialState()
+    if torch.cuda.device_count() > 1 and process.num_processes == 1:
+        raise UserError(
+            f"one process sees {torch.cuda.device_count()} GPUs and would use one. Start it by `accelerate launch`, or "
+            "set CUDA_VISIBLE_DEVICES=0."
+        )
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    _check_finite(model, f"{model_path} cannot be trained")
+    if process.device.type == "cpu":
+        _keep_freed_memory()
+        share_prefixes(model)
+        # TRL computes the logits of every position where Triton is missing, and those with a target where it is there
+        trl.trainer.utils._use_triton = lambda device: True
+    return model
+
+
+def _check_finite(model: torch.nn.Module, problem: str) -> None:
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"{problem}: its weight {name} holds NaN or infinite values.")
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse freed memory instead of returning it: a step's tensors would be mapped and zeroed anew.
+
+    A sixth of a step's time on a CPU. Elsewhere than on glibc nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def trainer_arguments(
+    settings: params.Sft | params.Dpo, folder: Path, seed: int, save_steps: int | None, section: str
+) -> dict[str, Any]:
+    """The Trainer's arguments that SFT and DPO have in common, with the defaults of theirs that mislead overridden."""
+    processes = PartialState().num_processes
+    at_once = settings.micro_batch_size * processes
+    if settings.batch_size % at_once:
+        raise UserError(
+            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} times "
+            f"{processes} process(es). (params.yaml: {section}.batch_size)"
+        )
+    return {
+        "output_dir": str(folder),
+        "seed": seed % 2**32,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": 0,
+        "per_device_train_batch_size": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.batch_size // at_once,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps or -1,
+        "max_length": None,  # TRL would cut and drop; what is too long was left out and counted
+        "bf16": bfloat16_is_fast(),
+        "use_cpu": not torch.cuda.is_available(),  # or bf16 is refused
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps" if save_steps else "no",
+        "save_steps": save_steps or 500,
+        "save_total_limit": 2,
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "report_to": "none",
+    }
+
+
+def columns_of(rows: Sequence[Row]) -> dict[str, list[list[int]]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def training_folder(
+    work: Path, model_path: Path, rows: Sequence[Row], settings: params.Sft | params.Dpo, seed: int
+) -> Path:
+    """This run's folder for training checkpoints, ready for all processes; see `run_folder`."""
+    process = PartialState()
+    folder = run_folder(
+        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, process.num_processes, bfloat16_is_fast()
+    )
+    if process.is_main_process:
+        remove_others(folder)
+    process.wait_for_everyone()
+    return folder
+
+
+def listed(metrics: Metrics) -> str:
+    return ", ".join(f"{name} {value}" for name, value in metrics.items() if "tokens" not in name)
+
+
+def step_metrics(state: TrainerState, n_rows: int, batch_size: int) -> Metrics:
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    trained = min(n_rows, state.global_step * batch_size)  # an epoch visits each row once
+    return {
+        "rows_trained": trained,
+        "not_reached": n_rows - trained,
+        "steps": state.global_step,
+        "loss_first": losses[0],
+        "loss_last": losses[-1],
+        "loss_mean": sum(losses) / len(losses),
+    }

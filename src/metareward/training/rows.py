@@ -1,0 +1,81 @@
+"""From tables to rows of token ids, as training reads them; what is left out is counted."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+from transformers import AutoTokenizer
+
+from metareward.engines.common.chat import encode_chat, encode_target
+from metareward.ids import content_id
+
+Metrics = dict[str, float]
+Row = dict[str, list[int]]
+IGNORED = -100  # the label of a token without loss
+
+
+def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple[list[Row], Metrics]:
+    """input_ids and labels of each example that fits; and their counts."""
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    limit = _context(model_path, max_length)
+    rows: list[Row] = []
+    for messages, text in examples.select("messages", "target").iter_rows():
+        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        if len(prompt) + len(target) <= limit:
+            rows.append({"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target})
+    return rows, {
+        "rows_in": examples.height,
+        "too_long": examples.height - len(rows),
+        "tokens": sum(len(row["input_ids"]) for row in rows),
+        "target_tokens": sum(label != IGNORED for row in rows for label in row["labels"]),
+    }
+
+
+def dpo_rows(
+    model_path: Path, pairs: pl.DataFrame, max_length: int, held_out: float, seed: int
+) -> tuple[list[Row], list[Row], Metrics]:
+    """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts."""
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    limit = _context(model_path, max_length)
+    rows: dict[str, Row] = {}
+    counts = Counter(too_long=0, identical=0, actor_pairs=0, judge_pairs=0)
+    for pair in pairs.iter_rows(named=True):
+        prompt = encode_chat(tokenizer, pair["messages"])
+        chosen, rejected = encode_target(tokenizer, pair["chosen"]), encode_target(tokenizer, pair["rejected"])
+        if chosen == rejected:
+            counts["identical"] += 1
+        elif len(prompt) + max(len(chosen), len(rejected)) > limit:
+            counts["too_long"] += 1
+        else:
+            counts[f"{pair['role']}_pairs"] += 1
+            rows[pair["pair_id"]] = {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+    if len(rows) + counts["identical"] + counts["too_long"] != pairs.height:
+        raise ValueError("two preference pairs share a pair_id")
+    aside = [rows.pop(pair_id) for pair_id in _draw(rows, held_out, seed)]
+    trained = list(rows.values())
+    return (
+        trained,
+        aside,
+        {
+            "rows_in": pairs.height,
+            "rows_held_out": len(aside),
+            **counts,
+            "tokens": sum(len(ids) for row in trained for ids in (*row.values(), row["prompt_ids"])),
+            "target_tokens": sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in trained),
+        },
+    )
+
+
+def _context(model_path: Path, max_length: int) -> int:
+    """The longest row in tokens, prompt and target together."""
+    config = json.loads((model_path / "config.json").read_text())
+    return min(max_length, int(config.get("max_position_embeddings", max_length)))
+
+
+def _draw(pair_ids: Iterable[str], share: float, seed: int) -> list[str]:
+    """The held-out pairs: at least one if there is a share, and never all."""
+    drawn = sorted(pair_ids, key=lambda pair_id: content_id("held_out", seed, pair_id))
+    n = max(round(share * len(drawn)), 1) if share else 0
+    return drawn[: max(min(n, len(drawn) - 1), 0)]

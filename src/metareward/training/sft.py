@@ -1,0 +1,73 @@
+"""Supervised fine-tuning on judge examples (METHOD §2)."""
+
+from pathlib import Path
+
+import polars as pl
+from datasets import Dataset
+from transformers import AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from metareward import params
+from metareward.errors import UserError
+from metareward.training.loop import (
+    PAD,
+    Dtype,
+    columns_of,
+    listed,
+    load_model,
+    step_metrics,
+    train,
+    trainer_arguments,
+    training_folder,
+)
+from metareward.training.rows import Metrics, sft_rows
+
+
+def train_sft(
+    model_path: Path,
+    examples: pl.DataFrame,
+    out: Path,
+    settings: params.Sft,
+    work: Path,
+    seed: int,
+    save_steps: int | None = None,
+    save_dtype: Dtype = "float32",
+) -> Metrics:
+    """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
+
+    work: where training checkpoints lie until `out` is written, one every save_steps optimizer steps (null: none);
+    the same call after a kill goes on from the last whole one, to bitwise the same weights. save_dtype: of the stored
+    weights; training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a
+    learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
+
+    Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
+    not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
+    loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al. 2024, section 3.1.
+    Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
+    finite; `out` is then left as it was.
+    """
+    rows, metrics = sft_rows(model_path, examples, settings.max_length)
+    if not rows:
+        raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
+    folder = training_folder(work, model_path, rows, settings, seed)
+    trainer = _Sft(
+        load_model(model_path),
+        SFTConfig(
+            **trainer_arguments(settings, folder, seed, save_steps, "sft"),
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
+            gradient_checkpointing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
+        train_dataset=Dataset.from_dict(columns_of(rows)),
+        processing_class=AutoTokenizer.from_pretrained(model_path),
+    )
+    train(trainer, rows, model_path, out, save_dtype)
+    return metrics | step_metrics(trainer.state, len(rows), settings.batch_size)
+
+
+class _Sft(SFTTrainer):  # type: ignore[misc]
+    def _send_telemetry(self) -> None:
+        """Nobody is told about a run."""

@@ -1,0 +1,85 @@
+"""What a stage depends on is what can change its rows: dvc.yaml and the journals against the code's imports."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from metareward.engines.common.sampler import text_code
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+import reruns  # noqa: E402
+
+STAGES = reruns.stages()
+GENERATING = {"eft-judge", "respond", "judge", "meta-judge", "evaluate", "compare"}
+WINGS = ["templates", "inputs", "engines", "roles", "selection", "training", "evaluation", "pipeline", "cli"]
+
+
+def script(name):
+    return ROOT / "stages" / f"{name.replace('-', '_')}.py"
+
+
+def test_every_stage_has_its_script_and_every_script_its_stage():
+    assert {script(name) for name in STAGES} == set((ROOT / "stages").glob("*.py"))
+    for name, stage in STAGES.items():
+        assert stage["cmd"].split()[:2] == ["python", f"stages/{script(name).name}"]
+
+
+@pytest.mark.parametrize("engine", reruns.ENGINES)
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_the_modules_that_it_imports_and_on_no_others(name, engine):
+    assert reruns.code_of(STAGES[name]["deps"], engine) == reruns.imports_of(script(name), engine)
+
+
+def test_the_imports_of_a_stage_are_followed_through_functions_and_other_modules():
+    found = reruns.imports_of(script("respond"), "vllm")
+    assert "src/metareward/engines/vllm/engine.py" in found  # imported inside a function of a module it imports
+    assert "src/metareward/engines/transformers/tree.py" not in found
+
+
+@pytest.mark.parametrize("engine", reruns.ENGINES)
+def test_the_journals_fingerprint_holds_the_code_that_stands_between_request_and_text(engine):
+    """All that a generating stage imports of the engines, and of what these import; the rest of it makes requests."""
+    listed = [path.relative_to(ROOT).as_posix() for path in text_code(engine)]
+    for name in GENERATING:
+        assert set(listed) <= {dep.replace("${engine.name}", engine) for dep in STAGES[name]["deps"]}
+    covered = reruns.code_of(listed, engine)
+    assert reruns.imports_of(ROOT / "src/metareward/engines/common/sampler.py", engine) == covered
+
+
+def test_every_generating_stage_is_known():
+    assert {name for name in STAGES if "Sampler" in script(name).read_text()} == GENERATING
+
+
+def test_a_stage_names_the_params_that_it_reads():
+    """Sections; within engine, rho and iterations the stage says itself what it needs."""
+    for name, stage in STAGES.items():
+        read = set(re.findall(r"\bparams\.(\w+)", script(name).read_text())) - {"yaml", "resources"}
+        files = set(re.findall(r"\$\{(\w+)\.\w+\}", " ".join(stage["deps"]))) - {"item"}
+        declared = {param.split(".")[0] for param in stage.get("params", [])}
+        assert declared <= read | ({"rho"} & read), name
+        assert read - declared <= files | ({"iterations"} if "checkpoints" in declared else set()), name
+
+
+def test_packages_hold_nothing_but_words():
+    for path in (ROOT / "src/metareward").glob("*/**/__init__.py"):
+        if path.parent.name != "cli":
+            (word,) = ast.parse(path.read_text()).body
+            assert isinstance(word, ast.Expr)
+
+
+def test_wings_import_along_the_way_of_the_data():
+    for path in (ROOT / "src/metareward").rglob("*.py"):
+        inside = path.relative_to(ROOT / "src/metareward").parts
+        own = WINGS.index(inside[0]) if inside[0] in WINGS else -1
+        for module in reruns.imported(path):
+            wing = module.relative_to(ROOT / "src/metareward").parts[0]
+            assert (WINGS.index(wing) if wing in WINGS else -1) <= own, f"{path} imports {module}"
+
+
+def test_the_page_is_what_the_script_makes():
+    """If this fails after a change that is meant: python docs/reruns.py"""
+    assert (ROOT / "docs/reruns.md").read_text() == reruns.table()
