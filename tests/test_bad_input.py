@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHECK = """
 import sys
-from metareward.cli import main
+from metareward.cli.main import main
 sys.argv = ["metareward", "check"]
 try:
     main()

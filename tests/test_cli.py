@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metareward import cli
+from metareward.cli import journal, plan, profile, show
 from metareward.errors import UserError
 
 
@@ -17,24 +17,24 @@ def test_profiles_are_listed_and_copied(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles/small.yaml").write_text("# small: a test\nseed: 1\n")
-    cli.profile()
+    profile.profile()
     assert "small: a test" in capsys.readouterr().out
-    cli.profile("small")
+    profile.profile("small")
     assert (tmp_path / "params.yaml").read_text() == "# small: a test\nseed: 1\n"
     with pytest.raises(UserError, match=r"large is not a profile\. Known: small"):
-        cli.profile("large")
+        profile.profile("large")
 
 
 def test_show_prints_a_row_for_each_checkpoint(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="dvc repro makes it"):
-        cli.show()
+        show.show()
     metrics = {
         "held_out": {"response_chars": {"seed": 200.0, "m1": 150.0}, "win_rate_by_sft": {"m1": 0.625}},
         "actor_pairs": {"pairs": {"m1": 7}},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    cli.show()
+    show.show()
     rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("│")}
     assert "0.625" in rows["m1"]
     assert " 7 " in rows["m1"]
@@ -50,14 +50,14 @@ def test_journals_that_nothing_needs_are_cleared(tmp_path, monkeypatch, capsys):
         folder.mkdir(parents=True)
         for name in ("lock", *files):
             (folder / name).touch()
-    cli.journal()
+    journal.journal()
     rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("│")}
     assert "complete" in rows["respond@m1"]
     assert "unfinished" in rows["judge@m1"]
-    cli.journal(clear=True)
+    journal.journal(clear=True)
     assert "deleted 1 of 2" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / ".work").glob("*/f")] == ["f"]
-    cli.journal(clear=True, everything=True)
+    journal.journal(clear=True, everything=True)
     assert "deleted 1 of 1" in capsys.readouterr().out
     assert list((tmp_path / ".work").glob("*/f")) == []
 
@@ -69,8 +69,8 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
     params["respond"]["n"], params["judge"]["n"] = 4, 3
     params["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6, "n_judgments": 2}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    monkeypatch.setattr(cli, "PARAMS", tmp_path / "params.yaml")
-    cli.plan(prefill_rate=1000.0, decode_rate=100.0, load_seconds=60.0, gpus=2)
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params.yaml")
+    plan.plan(prefill_rate=1000.0, decode_rate=100.0, load_seconds=60.0, gpus=2)
     out = capsys.readouterr().out
     rows = {line.split()[1]: line.split()[3::2] for line in out.splitlines() if line.startswith("│")}
     assert rows["respond@m1"][:2] == ["8", "32"]  # 8 prompts, 4 responses of each
@@ -92,7 +92,7 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
 
 def test_import_is_light():
     code = (
-        "import sys, metareward, metareward.cli, metareward.params, metareward.selection.judge_pairs\n"
+        "import sys, metareward, metareward.cli.main, metareward.params, metareward.selection.judge_pairs\n"
         "heavy = {'torch', 'transformers', 'trl', 'vllm', 'ray'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -1,0 +1,24 @@
+"""`metareward check`: is everything in order, before anything runs?"""
+
+from pathlib import Path
+
+from metareward.errors import UserError
+
+PARAMS = Path("params.yaml")
+
+
+def check() -> None:
+    """Read params.yaml and every file that it names, and say what is wrong before anything runs."""
+    from metareward.inputs.check import check_inputs
+    from metareward.inputs.seed_model import check_seed_model
+    from metareward.load_params import load_params
+    from metareward.pipeline.dvc_locks import LIST, mend_lock_list
+
+    if not (Path(".dvc").is_dir() and Path(".git").exists()):
+        raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
+    if mend_lock_list():
+        print(f"{LIST} was torn when DVC was killed, and is removed")
+    params = load_params(PARAMS)
+    check_inputs(params)
+    check_seed_model(params.seed_model)
+    print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")

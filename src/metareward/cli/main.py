@@ -1,0 +1,30 @@
+"""The command `metareward`."""
+
+import sys
+
+import typer
+
+from metareward.cli.check import check
+from metareward.cli.journal import journal
+from metareward.cli.plan import plan
+from metareward.cli.profile import profile
+from metareward.cli.show import show
+from metareward.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
+)
+for command in (check, profile, show, journal, plan):
+    app.command()(command)
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
