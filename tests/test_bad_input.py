@@ -168,3 +168,8 @@ def test_model_folder(project):
 
 def test_outside_a_clone(tmp_path):
     refused(tmp_path, "no git clone")
+
+
+def test_an_engine_that_is_not_installed(project):
+    set_param(project, "engine.name", "vllm")
+    refused(project, "vllm is not installed", "pip install '.[vllm]'", "engine.name")

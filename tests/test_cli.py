@@ -11,6 +11,7 @@ import yaml
 
 from metareward.cli import journal, plan, profile, show
 from metareward.errors import UserError
+from metareward.pipeline import machine
 
 
 def test_profiles_are_listed_and_copied(tmp_path, monkeypatch, capsys):
@@ -97,3 +98,19 @@ def test_import_is_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "gpus", "expected"),
+    [
+        ("transformers", [], 0, "engine transformers; this machine has no GPU and could use no other"),
+        ("transformers", ["vllm", "openai"], 0, "no GPU and could use vllm or openai"),
+        ("vllm", ["vllm"], 8, "engine vllm; this machine has 8 GPUs and could use transformers"),
+        ("transformers", ["vllm"], 1, "1 GPU and could use vllm. vllm is faster on a GPU (params.yaml: engine.name)"),
+        ("transformers", [], 1, "vllm is faster on a GPU, after pip install '.[vllm]' (params.yaml: engine.name)"),
+    ],
+)
+def test_check_says_what_else_the_machine_could_use(monkeypatch, name, installed, gpus, expected):
+    monkeypatch.setattr(machine, "find_spec", lambda library: library in installed or None)
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([Path(f"/dev/nvidia{k}") for k in range(gpus)]))
+    assert expected in machine.other_engines(name)

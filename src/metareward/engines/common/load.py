@@ -8,13 +8,21 @@ from metareward.errors import UserError
 from metareward.params import Engine, Resources
 
 
+def demand_libraries(settings: Engine, resources: Resources) -> None:
+    """Raise UserError when a library that the engine or its workers need is not installed; loads nothing."""
+    wanted = {} if settings.name == "transformers" else {settings.name: "engine.name"}
+    for library, key in {**wanted, **({"ray": "resources.ray"} if resources.ray else {})}.items():
+        if find_spec(library) is None:
+            raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")
+
+
 def load_engine(settings: Engine, resources: Resources, model: Path, seed: int) -> Generator:
     """The engine that settings name, in this process or in the workers of a Ray cluster (resources.ray).
 
     seed: of the engines with one stream of draws. Raises UserError when a library that is needed is not installed.
     """
+    demand_libraries(settings, resources)
     if resources.ray:
-        _demand("ray", "resources.ray")
         from metareward.engines.ray.engine import RayEngine
 
         return RayEngine(model, settings, resources, seed)
@@ -28,7 +36,6 @@ def load_local_engine(settings: Engine, resources: Resources, model: Path, seed:
 
         own = settings.transformers
         return TransformersEngine(model, own.dtype, own.batch_tokens, settings.max_context)
-    _demand(settings.name, "engine.name")
     if settings.name == "vllm":
         from metareward.engines.vllm.engine import VllmEngine
 
@@ -36,8 +43,3 @@ def load_local_engine(settings: Engine, resources: Resources, model: Path, seed:
     from metareward.engines.openai.engine import OpenAIEngine
 
     return OpenAIEngine(model, resources.base_url or "", resources.concurrency, settings.max_context)
-
-
-def _demand(library: str, key: str) -> None:
-    if find_spec(library) is None:
-        raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")
