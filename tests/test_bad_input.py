@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHECK = """
 import sys
+from importlib.util import find_spec
 from metareward.cli.main import main
 sys.argv = ["metareward", "check"]
 try:
@@ -170,6 +172,7 @@ def test_outside_a_clone(tmp_path):
     refused(tmp_path, "no git clone")
 
 
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
 def test_an_engine_that_is_not_installed(project):
     set_param(project, "engine.name", "vllm")
     refused(project, "vllm is not installed", "pip install '.[vllm]'", "engine.name")

@@ -10,8 +10,8 @@ from metareward.params import Engine, Resources
 
 def demand_libraries(settings: Engine, resources: Resources) -> None:
     """Raise UserError when a library that the engine or its workers need is not installed; loads nothing."""
-    wanted = {} if settings.name == "transformers" else {settings.name: "engine.name"}
-    for library, key in {**wanted, **({"ray": "resources.ray"} if resources.ray else {})}.items():
+    wanted = [] if settings.name == "transformers" else [(settings.name, "engine.name")]
+    for library, key in [*wanted, *([("ray", "resources.ray")] if resources.ray else [])]:
         if find_spec(library) is None:
             raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")
 
