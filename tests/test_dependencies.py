@@ -64,6 +64,16 @@ def test_a_stage_names_the_params_that_it_reads():
         assert read - declared <= files | ({"iterations"} if "checkpoints" in declared else set()), name
 
 
+def test_where_a_run_works_changes_nothing_that_is_there():
+    """Ray around the same engine, more GPUs, another endpoint: no stage runs again."""
+    for name, stage in STAGES.items():
+        declared = stage.get("params", [])
+        assert not [param for param in declared if param.split(".")[0] == "resources"], name
+        if name in GENERATING:
+            assert {"engine.name", "engine.max_context", "engine.${engine.name}"} <= set(declared), name
+        assert "engine" not in declared, name
+
+
 def test_packages_hold_nothing_but_words():
     for path in (ROOT / "src/metareward").glob("*/**/__init__.py"):
         (word,) = ast.parse(path.read_text()).body
