@@ -119,6 +119,10 @@ reworded comment, a faster loop). To keep what you have:
    outputs that are there, and `dvc repro` finds nothing to do.
 4. If in doubt, let it run: `dvc repro`. A stage whose new output equals the old one stops the rerun there.
 
+Versions of libraries are not watched: constraints.txt pins them. Who installs another torch, transformers, trl or vllm
+knows best whether rows can differ: `dvc repro --force respond@m1` makes a stage anew, and `metareward journal --clear
+--all` forgets what was generated before.
+
 An unfinished generating stage starts its journal anew after an edit of a file in its fingerprint: finish it before the
 upgrade.
 """
