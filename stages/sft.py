@@ -9,8 +9,10 @@ from metareward.training.sft import train_sft
 def sft() -> None:
     params, stage = load(), Stage("sft")
     examples = read_table(EFT / "eft.parquet", "eft")
-    save_steps = params.resources.save_steps
-    metrics = train_sft(MODELS / "seed", examples, MODELS / "sft", params.sft, stage.work, params.seed, save_steps)
+    save_steps, wait = params.resources.save_steps, params.resources.wait_hours
+    metrics = train_sft(
+        MODELS / "seed", examples, MODELS / "sft", params.sft, stage.work, params.seed, save_steps, wait_hours=wait
+    )
     write_json(metrics, TRAINING / "sft.json")
     say(stage, f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")
 

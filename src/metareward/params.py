@@ -49,6 +49,7 @@ class Resources(_Section):
     ray: StrictBool  # share the requests out among workers on a Ray cluster, each with the engine
     workers: Count | None  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
     save_steps: Count | None  # training: optimizer steps between two saved states; null: a killed run starts anew
+    wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 
 
 class Prompts(_Section):

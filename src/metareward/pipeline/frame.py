@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from metareward.checkout import foreign_code
 from metareward.errors import UserError
 from metareward.inputs.check import check_inputs
 from metareward.load_params import load_params
@@ -24,6 +25,11 @@ def run(stage: Callable[..., None]) -> None:
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_dvc, daemon=True).start()
     try:
+        if foreign := foreign_code():
+            raise UserError(
+                f"{foreign}. Is stages/metareward a link to ../src/metareward? Hint: git config core.symlinks true && "
+                "git checkout stages; unset PYTHONSAFEPATH"
+            )
         typer.run(stage)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
