@@ -24,6 +24,7 @@ UNABLE = {
     "src/metareward/load_params.py": "reads params.yaml, or ends the stage",
     "src/metareward/tables.py": "checks and sorts: a table of another schema is refused by the stage that reads it",
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",
+    "src/metareward/pipeline/clones.py": "says which inputs are missing, or missing elsewhere",
     "src/metareward/pipeline/frame.py": "how a stage begins and ends",
     "src/metareward/pipeline/dvc_locks.py": "ends a stage whose DVC is gone",
     "src/metareward/engines/ray/engine.py": "carries requests to engines in other processes, and decides no text",

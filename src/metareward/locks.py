@@ -26,7 +26,7 @@ def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
     While another process has it, a line says which, and this one waits. Raises UserError after wait_hours (0: at once).
     """
     deadline, told = time.monotonic() + 3600 * wait_hours, ""
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -13,6 +13,7 @@ def check() -> None:
     from metareward.inputs.check import check_inputs
     from metareward.inputs.seed_model import check_seed_model
     from metareward.load_params import load_params
+    from metareward.pipeline.clones import check_present, only_here
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
     from metareward.pipeline.machine import other_engines
 
@@ -21,8 +22,11 @@ def check() -> None:
     if mend_lock_list():
         print(f"{LIST} was torn when DVC was killed, and is removed")
     params = load_params(PARAMS)
+    check_present(params)
     check_inputs(params)
     check_seed_model(params.seed_model)
     demand_libraries(params.engine, params.resources)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
     print(other_engines(params.engine.name))
+    for line in only_here(params):
+        print(f"not in another clone or a queued experiment: {line}")

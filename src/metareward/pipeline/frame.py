@@ -14,6 +14,7 @@ from metareward.errors import UserError
 from metareward.inputs.check import check_inputs
 from metareward.load_params import load_params
 from metareward.params import Params
+from metareward.pipeline.clones import check_present
 from metareward.pipeline.dvc_locks import wait_for_dvc
 from metareward.pipeline.stage import Stage
 
@@ -48,6 +49,7 @@ def _end_with_dvc() -> None:
 def load() -> Params:
     """The params, after every file they name was found in order."""
     params = load_params(Path("params.yaml"))
+    check_present(params)
     check_inputs(params)
     return params
 
