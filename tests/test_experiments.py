@@ -53,3 +53,20 @@ def test_an_experiment_runs_the_code_of_its_own_copy_and_not_what_is_installed(c
     clone.run("dvc exp run --temp --name unedited prompts@m1")
     assert sources(clone, "temp") == sources(clone, "queue") == {EDITED}
     assert EDITED not in sources(clone, "unedited")
+
+
+def test_a_worktree_runs_its_own_code_and_says_so_where_it_cannot(clone, monkeypatch):
+    clone.run("git worktree add --quiet -b other '../a worktree'")
+    other = clone.folder.parent / "a worktree"
+    edit(other)
+    installed = {"PYTHONPATH": str(ROOT / "src")}
+    monkeypatch.setattr(clone, "environment", lambda: Clone.environment(clone) | installed)
+    clone.run("cd '../a worktree' && python stages/prompts.py m1")
+    assert set(pl.read_parquet(other / TABLE)["source"]) == {EDITED}
+
+    refused = clone.run("cd '../a worktree' && PYTHONSAFEPATH=1 python stages/prompts.py m1", returncode=2)
+    assert f"error: this is the code of {ROOT}, not of {other}" in refused
+    assert f"warning: this is the code of {ROOT}, not of {other}" in clone.run(
+        "cd '../a worktree' && metareward profile"
+    )
+    assert "warning" not in clone.run("cd /tmp && metareward --help")  # no copy of the project is there

@@ -18,6 +18,7 @@ from metareward.errors import UserError
 
 LOCK = "lock"
 POLL_SECONDS = 1.0
+GOING = (FileNotFoundError, FileExistsError)  # what making and locking a folder raise while another process deletes it
 
 
 def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
@@ -28,12 +29,14 @@ def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
     deadline, told = time.monotonic() + 3600 * wait_hours, ""
     lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             break
-        except FileNotFoundError:
-            continue  # deleted since the line before
+        except GOING:
+            if folder.is_file():
+                raise
+            continue
         except Timeout:
             name = holder(folder)
         if time.monotonic() >= deadline:
@@ -62,6 +65,8 @@ def is_locked(folder: Path) -> bool:
     try:
         with FileLock(folder / LOCK, timeout=0):
             return False
+    except GOING:
+        return False
     except Timeout:
         return True
 
@@ -71,8 +76,8 @@ def remove_unlocked(folder: Path) -> bool:
     try:
         with FileLock(folder / LOCK, timeout=0):
             remove_own(folder)
-    except Timeout:
-        return False
+    except (Timeout, *GOING):
+        return not folder.exists()
     return True
 
 
