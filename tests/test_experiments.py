@@ -128,9 +128,8 @@ def test_four_in_the_queue_two_at_a_time_from_an_unfinished_generation_on_with_o
     clone.run("git add --force tiny")
     clone.run("dvc repro dedup@m1")
     clone.commit("all before the generation")
-    command, environment = ["dvc", "repro", "judge@m1"], clone.environment()
     process = psutil.Popen(
-        command, cwd=clone.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["dvc", "repro", "judge@m1"], cwd=clone.folder, env=clone.environment(), stdout=subprocess.DEVNULL
     )
     until(lambda: len(parts(clone)) >= 2)
     for each in [process, *process.children(recursive=True)]:

@@ -95,6 +95,66 @@ def test_second_run_does_nothing(finished):
     assert stages_run(clone.run("dvc repro")) == set()
 
 
+def test_a_comment_in_a_module_reruns_the_stages_that_the_page_names_and_no_others(finished):
+    """Each module and each script in turn, against docs/reruns.md."""
+    from dvc.repo import Repo
+
+    clone, _, _ = finished
+    page = (clone.folder / "docs/reruns.md").read_text()
+    named = dict(re.findall(r"^\| `(\S+\.py)` \| (.*) \|$", page.split("No stage depends")[0], flags=re.MULTILINE))
+    files = [*clone.folder.glob("src/metareward/**/*.py"), *clone.folder.glob("stages/*.py")]
+    with Repo(clone.folder) as repo:
+        assert repo.status() == {}
+        for file in files:
+            name, before = file.relative_to(clone.folder).as_posix(), file.read_text()
+            words, _, engine = named.get(name, "").partition(" (where `engine.name` is ")
+            expected = set() if engine and "transformers" not in engine else set(filter(None, words.split(", ")))
+            file.write_text(before + "# a comment\n")
+            assert {stage.split("@")[0] for stage in repo.status()} == expected, name
+            file.write_text(before)
+        assert repo.status() == {}
+    assert len(named) > 50
+    assert set(named) <= {file.relative_to(clone.folder).as_posix() for file in files}
+
+
+def test_an_edit_of_the_chat_encoding_generates_anew_though_the_journal_is_complete(finished):
+    clone, _, outputs = finished
+    table = "data/iterations/m1/responses.parquet"
+    chat, work = clone.folder / "src/metareward/engines/common/chat.py", clone.folder / ".work/respond@m1"
+    before, journals = chat.read_text(), set(work.iterdir())
+    chat.write_text(before + "# a comment\n")
+    assert stages_run(clone.run("dvc repro --single-item respond@m1")) == {"respond@m1"}
+    assert len(set(work.iterdir()) - journals) == 1
+    assert clone.outputs()[table] == outputs[table]
+    chat.write_text(before)
+    clone.run("dvc repro --single-item respond@m1")
+    assert stages_run(clone.run("dvc repro")) == set()
+
+
+def test_another_clone_pulls_all_of_a_run_and_has_nothing_to_do(finished, tmp_path):
+    """The profile's inputs lie where git ignores them: what `metareward check` says mends that."""
+    clone, _, outputs = finished
+    lines = re.findall(r"another clone .*?: (git add .*?) && git commit \(params", clone.run("metareward check"))
+    assert len(lines) == 8
+    clone.run(f"dvc remote add --default store '{tmp_path / 'store'}' && {' && '.join(lines)}")
+    clone.commit("all that another clone needs")
+    clone.run("dvc push --quiet")
+    assert "another clone" not in clone.run("metareward check")
+
+    other = tmp_path / "another clone"
+    here = f"cd '{other}' && "
+    clone.run(f"git clone --quiet . '{other}' && {here}dvc pull --quiet")
+    assert stages_run(clone.run(f"{here}dvc repro")) == set()
+    assert clone.run(f"{here}git status --porcelain") == ""
+    lock = yaml.safe_load((other / "dvc.lock").read_text())
+    assert {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]} == outputs
+
+    (other / "tiny/eft.jsonl").unlink()
+    assert "error: tiny/eft.jsonl is missing. Hint: git checkout -- tiny/eft.jsonl" in clone.run(
+        f"{here}metareward check", returncode=2
+    )
+
+
 def test_same_commit_gives_the_same_bytes(finished, tmp_path):
     _, _, outputs = finished
     again = Clone(tmp_path)
