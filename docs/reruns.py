@@ -64,14 +64,17 @@ def imports_of(script: Path, engine: str) -> set[str]:
     return seen
 
 
-def code_of(dependencies: list[str], engine: str) -> set[str]:
-    """The Python files among a stage's dependencies, those in folders included, when params name this engine."""
+def code_of(dependencies: list[str], engine: str, packages: bool = False) -> set[str]:
+    """The Python files among a stage's dependencies, those in folders included, when params name this engine.
+
+    packages: also the `__init__.py` of those folders, which hold nothing but words.
+    """
     found = set()
     for dependency in dependencies:
         path = ROOT / dependency.replace("${engine.name}", engine)
         if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "stages"):
             found |= {path} if path.is_file() else set(path.rglob("*.py"))
-    return {path.relative_to(ROOT).as_posix() for path in found if path.name != "__init__.py"}
+    return {path.relative_to(ROOT).as_posix() for path in found if packages or path.name != "__init__.py"}
 
 
 def stages() -> dict[str, dict]:
@@ -86,7 +89,7 @@ def table() -> str:
     by_module: dict[str, list[str]] = {}
     for name, stage in stages().items():
         for engine in ENGINES:
-            for module in code_of(stage["deps"], engine):
+            for module in code_of(stage["deps"], engine, packages=True):
                 names = by_module.setdefault(module, [])
                 if name not in names:
                     names.append(name)
