@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
+from tqdm import tqdm
 
 from metareward.errors import UserError
 
@@ -46,7 +47,7 @@ def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
             )
         if name != told:
             told = name
-            print(f"waiting for {name}, which writes {folder}; {wait_hours:g} hours at most", file=sys.stderr)
+            tqdm.write(f"waiting for {name}, which writes {folder}; {wait_hours:g} hours at most", file=sys.stderr)
         time.sleep(min(POLL_SECONDS, max(deadline - time.monotonic(), 0)))
     (folder / "holder").write_text(f"process {os.getpid()} on {socket.gethostname()} in {Path.cwd()}")
     return lock
