@@ -20,6 +20,7 @@ from metareward.errors import UserError
 LOCK = "lock"
 POLL_SECONDS = 1.0
 GOING = (FileNotFoundError, FileExistsError)  # what making and locking a folder raise while another process deletes it
+_kept: dict[Path, BaseFileLock] = {}  # as locks are, of the whole process
 
 
 def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
@@ -51,6 +52,18 @@ def acquire(folder: Path, wait_hours: float = 0.0) -> BaseFileLock:
         time.sleep(min(POLL_SECONDS, max(deadline - time.monotonic(), 0)))
     (folder / "holder").write_text(f"process {os.getpid()} on {socket.gethostname()} in {Path.cwd()}")
     return lock
+
+
+def keep(folder: Path, wait_hours: float = 0.0) -> None:
+    """As `acquire`, until this process ends or calls `discard`."""
+    if folder not in _kept:
+        _kept[folder] = acquire(folder, wait_hours)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder that this process keeps, and let the next one make it anew."""
+    remove_own(folder)
+    _kept.pop(folder).release()
 
 
 def holder(folder: Path) -> str:

@@ -46,8 +46,7 @@ def train_dpo(
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected. hint: what the caller knows of why there are
-    no pairs. work, save_steps, save_dtype, wait_hours and the errors: as `train_sft`. METHOD.md §5; Rafailov et al.
-    2023, eq. 7.
+    no pairs. work, save_steps, save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + not_reached + identical (chosen and
     rejected are the same tokens); actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt
@@ -73,28 +72,28 @@ def train_dpo(
         if PartialState().is_main_process:
             replace_folder(out, lambda folder: shutil.copytree(model_path, folder))
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
-    with training_folder(work, model_path, [*rows, *held_out], settings, seed, wait_hours) as folder:
-        arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
-        if settings.keep == "best":
-            arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
-        trainer = _Dpo(
-            load_model(model_path),
-            args=DPOConfig(
-                **arguments,
-                lr_scheduler_type="cosine",
-                beta=settings.beta,
-                gradient_checkpointing=settings.gradient_checkpointing,
-                # once a pair instead of once an epoch, and without a second model in memory
-                precompute_ref_log_probs=True,
-                eval_strategy="epoch" if held_out else "no",
-                per_device_eval_batch_size=settings.micro_batch_size,
-            ),
-            data_collator=DataCollatorForPreference(pad_token_id=PAD),
-            train_dataset=_dataset(rows, folder / "rows"),
-            eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
-            processing_class=AutoTokenizer.from_pretrained(model_path),
-        )
-        train(trainer, rows, model_path, out, save_dtype)
+    folder = training_folder(work, model_path, [*rows, *held_out], settings, seed, wait_hours)
+    arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
+    if settings.keep == "best":
+        arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
+    trainer = _Dpo(
+        load_model(model_path),
+        args=DPOConfig(
+            **arguments,
+            lr_scheduler_type="cosine",
+            beta=settings.beta,
+            gradient_checkpointing=settings.gradient_checkpointing,
+            # once a pair instead of once an epoch, and without a second model in memory
+            precompute_ref_log_probs=True,
+            eval_strategy="epoch" if held_out else "no",
+            per_device_eval_batch_size=settings.micro_batch_size,
+        ),
+        data_collator=DataCollatorForPreference(pad_token_id=PAD),
+        train_dataset=_dataset(rows, folder / "rows"),
+        eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
+        processing_class=AutoTokenizer.from_pretrained(model_path),
+    )
+    train(trainer, rows, model_path, out, save_dtype)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings.batch_size)
     return metrics | _reward_metrics(trainer.state, settings.keep)
 

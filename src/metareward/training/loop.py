@@ -12,8 +12,7 @@ import ctypes
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +36,7 @@ from transformers.utils import logging
 from metareward import params
 from metareward.engines.common.device import bfloat16_is_fast
 from metareward.errors import UserError
-from metareward.locks import acquire, remove_own
+from metareward.locks import discard, keep
 from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
 from metareward.training.prefixes import share_prefixes
 from metareward.training.rows import Metrics, Row
@@ -105,7 +104,7 @@ def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, sa
     process.wait_for_everyone()
     if process.is_main_process:
         replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
-        remove_own(folder)
+        discard(folder)
     process.wait_for_everyone()
 
 
@@ -198,10 +197,9 @@ def columns_of(rows: Sequence[Row]) -> dict[str, list[list[int]]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-@contextmanager
 def training_folder(
     work: Path, model_path: Path, rows: Sequence[Row], settings: params.Sft | params.Dpo, seed: int, wait_hours: float
-) -> Iterator[Path]:
+) -> Path:
     """This run's folder for training checkpoints, ready for all processes; see `run_folder`.
 
     Another run that trains the very same is waited for, wait_hours at most: it is over when its folder is gone, and
@@ -211,17 +209,12 @@ def training_folder(
     folder = run_folder(
         work, model_path, json.dumps(rows), settings.model_dump_json(), seed, process.num_processes, bfloat16_is_fast()
     )
-    lock = None
     if process.is_main_process:
         # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
-        lock = acquire(folder, wait_hours if process.num_processes == 1 else 0.0)
+        keep(folder, wait_hours if process.num_processes == 1 else 0.0)
         remove_others(folder)
     process.wait_for_everyone()
-    try:
-        yield folder
-    finally:
-        if lock:
-            lock.release()
+    return folder
 
 
 def listed(metrics: Metrics) -> str:

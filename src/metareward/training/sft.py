@@ -38,10 +38,11 @@ def train_sft(
     """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
 
     work: where training checkpoints lie until `out` is written, one every save_steps optimizer steps (null: none);
-    the same call after a kill goes on from the last whole one, to bitwise the same weights. wait_hours: how long to
-    wait for another process that is training the very same (resources.wait_hours). save_dtype: of the stored weights;
-    training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a learning
-    rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
+    the same call after a kill goes on from the last whole one, to bitwise the same weights. save_dtype: of the stored
+    weights; training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a
+    learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
+
+    wait_hours: how long to wait for another process that is training the very same (resources.wait_hours).
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
     not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
@@ -52,21 +53,21 @@ def train_sft(
     rows, metrics = sft_rows(model_path, examples, settings.max_length)
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
-    with training_folder(work, model_path, rows, settings, seed, wait_hours) as folder:
-        trainer = _Sft(
-            load_model(model_path),
-            SFTConfig(
-                **trainer_arguments(settings, folder, seed, save_steps, "sft"),
-                lr_scheduler_type="cosine_with_min_lr",
-                lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
-                gradient_checkpointing=False,
-                dataset_kwargs={"skip_prepare_dataset": True},
-            ),
-            data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
-            train_dataset=Dataset.from_dict(columns_of(rows)),
-            processing_class=AutoTokenizer.from_pretrained(model_path),
-        )
-        train(trainer, rows, model_path, out, save_dtype)
+    folder = training_folder(work, model_path, rows, settings, seed, wait_hours)
+    trainer = _Sft(
+        load_model(model_path),
+        SFTConfig(
+            **trainer_arguments(settings, folder, seed, save_steps, "sft"),
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
+            gradient_checkpointing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
+        train_dataset=Dataset.from_dict(columns_of(rows)),
+        processing_class=AutoTokenizer.from_pretrained(model_path),
+    )
+    train(trainer, rows, model_path, out, save_dtype)
     return metrics | step_metrics(trainer.state, len(rows), settings.batch_size)
 
 
