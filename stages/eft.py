@@ -18,7 +18,7 @@ def eft() -> None:
     params = load()
     texts = load_templates(params.templates)
     examples = read_eft(params.eft, texts)
-    if params.eft.source == "ranked":
+    if params.eft.seed_judges:
         replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         judgments = read_table(EFT / "judgments.parquet", "judgments")
         agreeing = select_eft(replies, judgments, texts, params.seed)

@@ -15,10 +15,11 @@ from metareward.templates.texts import load_templates
 def eft_judge() -> None:
     params, stage = load(), Stage("eft_judge")
     judgments = empty_table("judgments")
-    if params.eft.source == "ranked":
+    if params.eft.seed_judges:
         judged = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         texts = load_templates(params.templates)
-        requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
+        judge = params.judge.model_copy(update={"n": params.eft.n})
+        requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed))
         sample = Sampler(params.engine, params.resources, MODELS / "seed", stage.work, stage.label)
         judgments = judgments_table(judged, sample(requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")

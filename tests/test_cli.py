@@ -91,6 +91,22 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
     assert float(shown[4]) == pytest.approx(2 * seconds / 3600, abs=0.02)
 
 
+def test_plan_counts_the_judgments_of_ranked_replies(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    params = yaml.safe_load(Path("profiles/demo.yaml").read_text())
+    params["eft"] |= {"source": "ranked", "file": "data/samples/eval_judged.jsonl", "n": 4}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params.yaml")
+    plan.plan()
+    rows = {line.split()[1]: line.split()[3::2] for line in capsys.readouterr().out.splitlines() if "│" in line}
+    replies = len(Path("data/samples/eval_judged.jsonl").read_text().splitlines())
+    assert rows["eft-judge"][:2] == [str(replies), str(4 * replies)]
+    params["eft"]["kinds"] = ["meta_judge"]  # no judge examples, so the seed judges nothing
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    plan.plan()
+    assert "eft-judge" not in capsys.readouterr().out
+
+
 def test_import_is_light():
     code = (
         "import sys, metareward, metareward.cli.main, metareward.params, metareward.selection.judge_pairs\n"

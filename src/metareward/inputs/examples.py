@@ -19,9 +19,9 @@ from metareward.templates.winner import parse_winner
 def read_eft(eft: Eft, templates: Templates) -> pl.DataFrame:
     """The `eft` table of the ready-made example files; each target must read back as its own score or winner."""
     rows: list[dict[str, Any]] = []
-    if "judge" in eft.kinds and eft.source == "examples":
+    if "judge" in eft.kinds and not eft.seed_judges:
         path, key = Path(eft.file), "params.yaml: eft.file"
-        fields = {"prompt": str, "response": str, "judgment": str, "score": (int, float)}
+        fields = {"prompt": str, "response": str, "judgment": str, "score": float}
         for number, row in enumerate(read_rows(path, key, fields), 1):
             if not 0 <= row["score"] <= MAX_SCORE:
                 raise UserError(f"{path}, row {number}: score is {row['score']}; it must lie in [0, 5]. ({key})")
