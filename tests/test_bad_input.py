@@ -74,7 +74,7 @@ def test_the_shipped_params_are_in_order(project):
         ("iterations.m2.rho", -0.1, ["-0.1", "iterations.m2.rho"]),
         ("judge.n", "three", ["'three'", "whole number", "judge.n"]),
         ("judge.top_p", 0.0, ["top_p is 0.0", "> 0", "<= 1"]),
-        ("sft.learning_rate", "5e-6", ["'5e-6'", "5.0e-6"]),
+        ("sft.learning_rate", "5e-6 or so", ["'5e-6 or so'", "a number > 0", "sft.learning_rate"]),
         ("dpo.gradient_checkpointing", 1, ["true or false"]),
         ("engine.name", "vlm", ["'vlm'", "vllm"]),
         ("iterations.m3.prev", "m9", ["'m9'", "iterations.m3.prev"]),
@@ -161,6 +161,8 @@ def test_model_folder(project):
     (model / "model.safetensors").write_bytes(whole)
     refused(project, "no tokenizer_config.json")
     (model / "tokenizer_config.json").write_text("{}")
+    refused(project, "has no tokenizer.json")
+    (model / "tokenizer.json").write_text("{}")
     refused(project, "no chat template")
     (model / "chat_template.jinja").write_text("{{ messages }}")
     assert check(project).returncode == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from metareward.errors import UserError
 from metareward.params import TemplateFiles
+from metareward.text_files import read_text
 
 _FIELDS = {
     "rubric": set[str](),
@@ -51,10 +52,9 @@ def load_templates(files: TemplateFiles) -> Templates:
     texts = {}
     for name, fields in _FIELDS.items():
         path, where = getattr(files, name), f"(params.yaml: templates.{name})"
-        try:
-            texts[name] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise UserError(f"{path} cannot be read as UTF-8 text. {where}") from None
+        texts[name] = read_text(Path(path), where).strip()
+        if not texts[name]:
+            raise UserError(f"{path} is empty. {where}")
         found = set(re.findall(r"\{(\w+)\}", texts[name]))
         for field in sorted(fields - found):
             raise UserError(f"{path} has no {{{field}}}, so the model would not see it. {where}")
