@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import parse_params
@@ -41,7 +41,7 @@ def test_sample_data_is_what_its_readme_says():
     pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
     held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
     judged = read_replies(Path("data/samples/eval_judged.jsonl"), "")
-    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates))
+    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates), formats_of(PARAMS))
     taught = read_replies(Path("data/samples/eft.jsonl"), "")
     assert pool.height >= 160
     assert pool["source"].n_unique() >= 8

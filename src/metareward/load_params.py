@@ -33,7 +33,10 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
         params = Params.model_validate(values)
     except ValidationError as error:
         # an unknown key often causes a missing one, so it is the better thing to name
-        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        found = [
+            one for one in error.errors() if not (one["type"] == "literal_error" and isinstance(one["input"], dict))
+        ]
+        problems = sorted(found, key=lambda problem: problem["type"] != "extra_forbidden")
         raise UserError(_explain(problems[0], source)) from None
     _check_together(params, source)
     return params
@@ -142,6 +145,8 @@ def _check_together(params: Params, source: str) -> None:
 def _explain(problem: Any, source: str) -> str:
     """One line for one pydantic problem: the key, the value, what is allowed, the nearest known key."""
     path = [str(part) for part in problem["loc"] if part != "[key]"]
+    if "format" in path[1:2]:
+        return _explain_format(problem, path, source)
     if path[0] == "rho":
         path = ["rho"]  # without the branch of the union
     if path[:-1] and isinstance(problem["loc"][-1], int):
@@ -160,6 +165,19 @@ def _explain(problem: Any, source: str) -> str:
         allowed = f"it must lie in [0, 1]{schedule}"
         return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
     return f"{name} is {value}; {_allowed(problem, _field(path))}. ({source}: {key})"
+
+
+def _explain_format(problem: Any, path: list[str], source: str) -> str:
+    """One line for a format of closing lines, or for a key of the mapping that is one."""
+    key, inner = ".".join(path[:2]), path[3:4] if path[2:3] in (["ScorePattern"], ["WinnerPattern"]) else []
+    wrong = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(problem["type"])
+    said = f"{'.'.join([key, *inner])} {wrong or 'is ' + shown(problem['input'])}"
+    names = "line, brackets, tag, json, boxed" + (", arena" if path[0] != "judge" else "")
+    value = "a score in [0, 5]" if path[0] == "judge" else "a or b"
+    return (
+        f"{said}; a format is {names}, or a mapping of pattern (a regular expression with one group), example (a text) "
+        f"and value ({value}). ({source}: {key})"
+    )
 
 
 def _allowed(problem: Any, field: FieldInfo | None) -> str:

@@ -1,6 +1,6 @@
 """Every knob of params.yaml, typed; load_params.py reads them, and spelling.py the spellings of a type."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
@@ -57,6 +57,7 @@ class Resources(_Section):
     tensor_parallel: Count  # vllm: GPUs of one copy of the model
     ray: Switch  # share the requests out among workers on a Ray cluster, each with the engine
     workers: CountOrNull  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
+    unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
 
 
@@ -90,6 +91,33 @@ class Eft(_Section):
         return "judge" in self.kinds and self.source == "ranked"
 
 
+class Pattern(_Section):
+    """A closing line of the user's own: a regular expression with one group, and a text that must read back."""
+
+    pattern: Text
+    example: Text  # a closing line
+
+
+class ScorePattern(Pattern):
+    value: Annotated[StrictFloat, Field(ge=0, le=5), _NUMBER]  # what the example says
+
+
+class WinnerPattern(Pattern):
+    value: Literal["a", "b"]  # what the example says
+
+
+ScoreFormat = Literal["line", "brackets", "tag", "json", "boxed"] | ScorePattern
+WinnerFormat = Literal["line", "brackets", "tag", "json", "boxed", "arena"] | WinnerPattern
+
+
+class Formats(NamedTuple):
+    """The formats of closing lines, by the template that asks for each."""
+
+    judge: ScoreFormat
+    meta_judge: WinnerFormat
+    compare: WinnerFormat
+
+
 class SamplingSettings(_Section):
     temperature: NotNegative
     top_p: Annotated[StrictFloat, Field(gt=0, le=1), _NUMBER]
@@ -98,6 +126,14 @@ class SamplingSettings(_Section):
 
 class Samples(SamplingSettings):
     n: Count  # samples of one prompt
+
+
+class Judge(Samples):
+    format: ScoreFormat  # of the line that ends a judgment; the judge template asks for it
+
+
+class MetaJudge(SamplingSettings):
+    format: WinnerFormat  # of the line that ends a verdict; the meta-judge template asks for it
 
 
 class Sft(_Section):
@@ -136,6 +172,7 @@ class Evaluate(_Section):
     n_judgments: Count
     max_tokens: Count  # of a response
     temperature: NotNegative
+    format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
     bootstrap: Count  # resamples of the interval
 
@@ -158,8 +195,8 @@ class Params(_Section):
     eft: Eft
     sft: Sft
     respond: Samples
-    judge: Samples
-    meta_judge: SamplingSettings
+    judge: Judge
+    meta_judge: MetaJudge
     elo: Elo
     dpo: Dpo
     evaluate: Evaluate

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from metareward.errors import UserError
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.formats import check_formats
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.params import Eft, Params
@@ -20,7 +21,8 @@ def check_inputs(params: Params) -> None:
             f"{params.prompts.file} has {pool.height} different prompts; {len(params.iterations)} iterations of "
             f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
         )
-    read_eft(params.eft, templates)
+    check_formats(params)
+    read_eft(params.eft, templates, formats_of(params))
     if params.eft.seed_judges:
         read_replies(Path(params.eft.file), "params.yaml: eft.file")
     _check_unused(params.eft)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.params import Params
@@ -46,7 +46,7 @@ class Lengths:
 def expected_lengths(params: Params, templates: Templates) -> Lengths:
     """As long as the texts that stand for them: responses as the held-out human replies, judgments and verdicts as the
     examples that teach them, each cut at max_tokens."""
-    eft = read_eft(params.eft, templates)
+    eft = read_eft(params.eft, templates, formats_of(params))
     replies = read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
     targets = {kind: eft.filter(pl.col("kind") == kind)["target"] for kind in ("judge", "meta_judge")}
     default = pl.Series(["x" * int(JUDGMENT_CHARS)])
