@@ -70,7 +70,7 @@ def train_dpo(
         warnings.warn(f"{problem} The model is passed on unchanged.", stacklevel=2)
         if PartialState().is_main_process:
             replace_folder(out, lambda folder: shutil.copytree(model_path, folder))
-        return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
+        return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0, "step_log": []}
     folder = training_folder(work, model_path, [*rows, *held_out], settings, seed)
     arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
     if settings.keep == "best":

@@ -224,4 +224,14 @@ def step_metrics(state: TrainerState, n_rows: int, batch_size: int) -> Metrics:
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "loss_mean": sum(losses) / len(losses),
+        "step_log": [_logged(entry) for entry in state.log_history if "loss" in entry],
+    }
+
+
+def _logged(entry: Mapping[str, float]) -> dict[str, Any]:
+    """A row of the table `training_steps` from what the Trainer logs of a step; SFT has no rewards."""
+    rewards = {"reward_accuracy": "accuracies", "reward_margin": "margins"}
+    return {
+        **{name: entry[name] for name in ("step", "epoch", "loss", "learning_rate", "grad_norm")},
+        **{ours: entry.get(f"rewards/{theirs}") for ours, theirs in rewards.items()},
     }

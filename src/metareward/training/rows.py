@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from transformers import AutoTokenizer
@@ -11,7 +12,7 @@ from transformers import AutoTokenizer
 from metareward.engines.common.chat import encode_chat, encode_target
 from metareward.ids import content_id
 
-Metrics = dict[str, float]
+Metrics = dict[str, Any]  # numbers, and under `step_log` a list of rows
 Row = dict[str, list[int]]
 IGNORED = -100  # the label of a token without loss
 
