@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -45,9 +46,10 @@ def _show_main(metrics: dict[str, Any]) -> None:
         pairs = [metrics.get(f"{role}_pairs", {}).get("pairs", {}).get(checkpoint) for role in ("actor", "judge")]
         rows.append([checkpoint, *pairs, *(held_out.get(metric, {}).get(checkpoint) for metric in columns)])
     _print("Held-out evaluation", ["checkpoint", "actor pairs", "judge pairs", *columns.values()], rows)
-    print("win rate: responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval")
-    print(f"All metrics of a group: metareward show GROUP ({', '.join(metrics)})")
-    print("Every number: metrics.json. Every row: data/ (Parquet). What depends on what: dvc dag. Ablations: README.md")
+    print("win rate: responses against the seed's, in both orders, by the checkpoint named;")
+    print("not AlpacaEval. metareward show GROUP has all metrics of a group, which is one of")
+    print(f"{', '.join(metrics)}.")
+    print("Every row of every table: data/ (Parquet). Pictures: dvc plots show.")
 
 
 def _show_group(group: dict[str, Any], checkpoints: list[str], title: str) -> None:
@@ -71,7 +73,8 @@ def _print(title: str, headings: list[str], rows: list[list[Any]]) -> None:
 
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, padding=0)
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=not i)
+        lines = wrap(heading, 8, break_long_words=False)
+        table.add_column("\n".join(lines), justify="right" if i else "left", no_wrap=True)
     for first, *values in rows:
         table.add_row(first, *map(_number, values))
     Console(width=max(80, Console().width)).print(table)
@@ -80,4 +83,7 @@ def _print(title: str, headings: list[str], rows: list[list[Any]]) -> None:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}"
+    # what rounds to nothing has no sign
+    return (
+        str(value) if isinstance(value, int) else f"{value:.0f}" if abs(value) >= 10 else f"{round(value, 3) + 0.0:.3f}"
+    )
