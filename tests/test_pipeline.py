@@ -148,6 +148,9 @@ def test_plots_draw_every_plot_with_all_its_checkpoints(ablations):
         ["sft", "m1", "m2"],  # loss
         ["m1", "m2"],  # rewards
     ]
+    steps = json.loads((clone.folder / "metrics.json").read_text())["training"]["steps"]["sft"]
+    losses = next(rows for title, rows in plots.items() if "Training loss" in title)
+    assert [row["step"] for row in losses if row["checkpoint"] == "sft"] == list(range(1, steps + 1))
     win_rates = next(rows for title, rows in plots.items() if "Win rate" in title)
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in win_rates)
 
