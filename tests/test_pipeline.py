@@ -179,6 +179,15 @@ def test_the_page_of_plots_needs_no_network(ablations):
         assert re.search(rf"{Path(script).name}\W+{re.escape(digest)}", text), script
 
 
+def test_what_python_leaves_beside_its_modules_reruns_nothing(finished):
+    """Some stages depend on folders of modules; compiled ones hold times of files, which differ in each clone."""
+    clone, _, _ = finished
+    compiled = "import compileall; compileall.compile_dir('src', quiet=1)"
+    clone.run(f'git checkout --quiet -- . && dvc checkout --quiet && python -c "{compiled}"')
+    assert any((clone.folder / "src/metareward/engines/common").rglob("*.pyc"))
+    assert "up to date" in clone.run("dvc status")
+
+
 def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
     """Its files stay where they are, and no stage reads them: what the params name is what the report depends on."""
     clone, _, _ = finished

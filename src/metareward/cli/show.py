@@ -27,8 +27,8 @@ def show(
     """The metrics of all checkpoints, from metrics.json."""
     try:
         metrics = json.loads(Path("metrics.json").read_text())
-    except OSError:
-        raise UserError("metrics.json is not there yet. Hint: dvc repro makes it.") from None
+    except (OSError, ValueError):
+        raise UserError("metrics.json is not there yet, or is not JSON. Hint: dvc repro makes it.") from None
     if group is None:
         _show_main(metrics)
     elif group in metrics:
