@@ -125,16 +125,18 @@ def test_ablation_reruns_from_pair_selection_on(ablations):
     assert one <= after | {"judge-pairs@m2"}
 
 
-def drawn(page):
-    """The data of each chart on a page of DVC's, by title."""
-    specs = [json.loads(spec) for spec in re.findall(r"var spec = (\{.*\});", page.read_text())]
+def drawn(clone, command):
+    """The data of each chart on the page that a command of DVC's makes, by title."""
+    shutil.rmtree(clone.folder / "dvc_plots", ignore_errors=True)
+    clone.run(command)
+    page = (clone.folder / "dvc_plots/index.html").read_text()
+    specs = [json.loads(spec) for spec in re.findall(r"var spec = (\{.*\});", page)]
     return {spec["title"]: spec["data"]["values"] for spec in specs}
 
 
 def test_plots_draw_every_plot_with_all_its_checkpoints(ablations):
     clone, _, _ = ablations
-    clone.run("dvc plots show one")
-    plots = drawn(clone.folder / "dvc_plots/index.html")
+    plots = drawn(clone, "git checkout --quiet -- . && dvc plots show")
     declared = [plot for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] for plot in entry.values()]
     assert list(plots) == [plot["title"] for plot in declared]
     found = {title: list(dict.fromkeys(row.get("checkpoint", row.get("iteration")) for row in rows))
@@ -157,8 +159,9 @@ def test_plots_draw_every_plot_with_all_its_checkpoints(ablations):
 
 def test_plots_diff_draws_both_experiments_in_every_plot(ablations):
     clone, _, _ = ablations
-    clone.run("dvc plots diff zero one")
-    for title, rows in drawn(clone.folder / "dvc_plots/index.html").items():
+    plots = drawn(clone, "dvc plots diff zero one")
+    assert len(plots) == len(yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"])
+    for title, rows in plots.items():
         zero, one = ([{**row, "rev": None} for row in rows if row["rev"] == name] for name in ("zero", "one"))
         assert zero, title
         assert one, title
@@ -169,6 +172,7 @@ def test_plots_diff_draws_both_experiments_in_every_plot(ablations):
 def test_the_page_of_plots_needs_no_network(ablations):
     """Its scripts are found beside it, unchanged as their publishers made them."""
     clone, _, _ = ablations
+    clone.run("dvc plots show")
     page = clone.folder / "dvc_plots/index.html"
     text = page.read_text()
     scripts = re.findall(r'<script src="([^"]+)">', text)
