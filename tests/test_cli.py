@@ -60,6 +60,24 @@ def test_show_prints_all_metrics_of_a_group(tmp_path, monkeypatch, capsys):
         show.show("judge")
 
 
+def test_what_is_shown_fits_a_terminal_of_80_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["seed", "sft", "m1", "m2", "m3", "m4"]
+    values = dict.fromkeys(names, 0.1234)
+    held_out = dict.fromkeys(["win_rate_by_sft", *show.COLUMNS], values)
+    held_out["response_chars"] = dict.fromkeys(names, 1234.5678)
+    pairs = {"pairs": dict.fromkeys(names, 5000), "none": {"chosen_judgment_too_long": dict.fromkeys(names, 5000)}}
+    groups = ["training", "data", "judge", "actor_pairs", "meta_judge", "judge_pairs"]
+    metrics = {"held_out": held_out} | dict.fromkeys(groups, pairs)
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    for group in (None, "held_out", "judge_pairs"):
+        show.show(group)
+        printed = capsys.readouterr().out
+        assert max(map(len, printed.splitlines())) <= 80
+        assert "…" not in printed
+
+
 def test_journals_that_nothing_needs_are_cleared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".dvc").mkdir()

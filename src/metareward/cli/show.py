@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +17,7 @@ COLUMNS = {
     "readable_verdicts": "readable verdicts",
     "response_chars": "response chars",
 }
+WIN_RATE = "responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval."
 
 
 def show(
@@ -39,16 +40,14 @@ def show(
 
 def _show_main(metrics: dict[str, Any]) -> None:
     held_out = metrics["held_out"]
-    win_rates = {name: f"{name.replace('_', ' ')}" for name in held_out if name.startswith("win_rate_by_")}
+    win_rates = {name: name.replace("_", " ") for name in held_out if name.startswith("win_rate_by_")}
     columns = win_rates | COLUMNS
     rows = []
     for checkpoint in held_out["response_chars"]:
         pairs = [metrics.get(f"{role}_pairs", {}).get("pairs", {}).get(checkpoint) for role in ("actor", "judge")]
         rows.append([checkpoint, *pairs, *(held_out.get(metric, {}).get(checkpoint) for metric in columns)])
     _print("Held-out evaluation", ["checkpoint", "actor pairs", "judge pairs", *columns.values()], rows)
-    print("win rate: responses against the seed's, in both orders, by the checkpoint named;")
-    print("not AlpacaEval. metareward show GROUP has all metrics of a group, which is one of")
-    print(f"{', '.join(metrics)}.")
+    print(fill(f"win rate: {WIN_RATE} metareward show GROUP has all metrics of a group: {', '.join(metrics)}.", 80))
     print("Every row of every table: data/ (Parquet). Pictures: dvc plots show.")
 
 
@@ -61,7 +60,7 @@ def _metrics(group: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str
     """Each metric's values by checkpoint; the reasons, which are nested one deeper, with their metric before them."""
     for name, values in group.items():
         if any(isinstance(value, dict) for value in values.values()):
-            yield from _metrics(values, f"{name}.")
+            yield from _metrics(values, f"{prefix}{name}.")
         else:
             yield prefix + name, values
 
