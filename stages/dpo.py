@@ -4,7 +4,7 @@ import polars as pl
 
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import MODELS, TRAINING, Stage, iteration_folder
-from metareward.tables import read_table, table_of, tally, write_json, write_table
+from metareward.tables import read_table, tally, write_json
 from metareward.training.dpo import train_dpo
 
 
@@ -18,9 +18,9 @@ def dpo(iteration: str, prev: str) -> None:
         pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
         hints.append(f"prompts without {role} pair: {tally(none['reason'])}")
     hint, save_steps, out = "; ".join(hints) + ".", params.resources.save_steps, MODELS / iteration
-    metrics = train_dpo(MODELS / prev, pl.concat(pairs), out, params.dpo, stage.work, params.seed, hint, save_steps)
-    write_table(
-        table_of(metrics.pop("step_log"), "training_steps"), TRAINING / f"{iteration}.parquet", "training_steps"
+    steps = TRAINING / f"{iteration}.parquet"
+    metrics = train_dpo(
+        MODELS / prev, pl.concat(pairs), out, params.dpo, stage.work, params.seed, hint, save_steps, steps=steps
     )
     write_json(metrics, TRAINING / f"{iteration}.json")
     say(stage, f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")

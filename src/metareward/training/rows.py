@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from transformers import AutoTokenizer
@@ -12,7 +11,7 @@ from transformers import AutoTokenizer
 from metareward.engines.common.chat import encode_chat, encode_target
 from metareward.ids import content_id
 
-Metrics = dict[str, Any]  # numbers, and under `step_log` a list of rows
+Metrics = dict[str, float]
 Row = dict[str, list[int]]
 IGNORED = -100  # the label of a token without loss
 
