@@ -11,15 +11,23 @@ LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?:
 
 
 def entries(path):
-    """{dotted key: (value, comment)} in the order of the file; every line but blank ones and the head is one key."""
-    found, above = {}, []
+    """{dotted key: (value, comment)} in the order of the file.
+
+    Every line but blank ones and the head is a key, or goes on with the comment of the key before it.
+    """
+    found, above, key = {}, [], ""
     for line in path.read_text().splitlines():
         if not line or line.startswith("#"):
+            continue
+        if line.lstrip().startswith("#"):
+            value, comment = found[key]
+            found[key] = (value, f"{comment} {line.lstrip('# ')}")
             continue
         match = LINE.fullmatch(line)
         assert match, f"{path.name}: {line!r} is not `key: value  # comment`"
         above = [*above[: len(match["indent"]) // 2], match["key"]]
-        found[".".join(above)] = (match["value"], match["comment"])
+        key = ".".join(above)
+        found[key] = (match["value"], match["comment"])
     return found
 
 
