@@ -21,6 +21,7 @@ UNABLE = {
     "src/metareward/locks.py": "says who may write a folder of `.work`, and how long others wait",
     "src/metareward/checkout.py": "ends a stage that would run the code of another copy of the project",
     "src/metareward/params.py": "types of params: what a stage reads of them it names in dvc.yaml",
+    "src/metareward/spelling.py": "reads a value of params.yaml: what a stage reads of them it names in dvc.yaml",
     "src/metareward/load_params.py": "reads params.yaml, or ends the stage",
     "src/metareward/tables.py": "checks and sorts: a table of another schema is refused by the stage that reads it",
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",

@@ -27,7 +27,7 @@ def compare(checkpoint: str) -> None:
         texts, seed = load_templates(params.templates), stage.seed(params.seed)
         requests = partial(comparison_requests, compared, texts, params.meta_judge, seed)
         sample = Sampler(params.engine, params.resources, MODELS / settings.referee, stage.work, stage.label)
-        comparisons = comparisons_table(compared, sample(requests))
+        comparisons = comparisons_table(compared, sample(requests), settings.format)
         results = comparison_results(checkpoint, comparisons, settings.referee, settings.bootstrap, params.seed)
     comparisons = write_table(comparisons, folder / "comparisons.parquet", "comparisons")
     write_table(results, folder / "results.parquet", "results")

@@ -27,6 +27,7 @@ def dpo(iteration: str, prev: str) -> None:
         params.seed,
         hint,
         resources.save_steps,
+        steps=TRAINING / f"{iteration}.parquet",
         wait_hours=resources.wait_hours,
     )
     write_json(metrics, TRAINING / f"{iteration}.json")

@@ -7,6 +7,7 @@ import polars as pl
 from metareward.errors import UserError
 from metareward.inputs.examples import read_eft
 from metareward.inputs.replies import read_replies
+from metareward.params import Formats
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import EFT, Stage
 from metareward.selection.eft import select_eft
@@ -17,8 +18,9 @@ from metareward.templates.texts import load_templates
 def eft() -> None:
     params = load()
     texts = load_templates(params.templates)
-    examples = read_eft(params.eft, texts)
-    if params.eft.source == "ranked":
+    formats = Formats(params.judge.format, params.meta_judge.format, params.evaluate.format)
+    examples = read_eft(params.eft, texts, formats)
+    if params.eft.seed_judges:
         replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         judgments = read_table(EFT / "judgments.parquet", "judgments")
         agreeing = select_eft(replies, judgments, texts, params.seed)

@@ -7,7 +7,7 @@ from metareward.engines.common.sampler import Sampler
 from metareward.inputs.replies import read_replies
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import EFT, MODELS, Stage
-from metareward.roles.judge import judgment_requests, judgments_table
+from metareward.roles.judge import judgment_requests, judgments_table, watch_judgments
 from metareward.tables import empty_table, tally, write_table
 from metareward.templates.texts import load_templates
 
@@ -15,12 +15,14 @@ from metareward.templates.texts import load_templates
 def eft_judge() -> None:
     params, stage = load(), Stage("eft_judge")
     judgments = empty_table("judgments")
-    if params.eft.source == "ranked":
+    if params.eft.seed_judges:
         judged = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         texts = load_templates(params.templates)
-        requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
+        judge = params.judge.model_copy(update={"n": params.eft.n})
+        requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed))
         sample = Sampler(params.engine, params.resources, MODELS / "seed", stage.work, stage.label)
-        judgments = judgments_table(judged, sample(requests))
+        watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
+        judgments = judgments_table(judged, sample(requests, watch), params.judge.format)
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
     say(stage, f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
 

@@ -30,13 +30,15 @@ def evaluate(checkpoint: str) -> None:
     judged = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     judge = params.judge.model_copy(update={"n": settings.n_judgments})
     requests = partial(judgment_requests, judged, texts, judge, seed)
-    judgments = judgments_table(judged, sample(requests))
+    judgments = judgments_table(judged, sample(requests), judge.format)
     write_table(judgments, folder / "judgments.parquet", "judgments")
 
     first = judged.unique("prompt_id", keep="first", maintain_order=True)
     listed = list_battles(first, judgments)
     requests = partial(battle_requests, listed, first, judged, judgments, texts, params.meta_judge, seed)
-    verdicts = write_table(battles_table(listed, sample(requests)), folder / "verdicts.parquet", "battles")
+    verdicts = write_table(
+        battles_table(listed, sample(requests), params.meta_judge.format), folder / "verdicts.parquet", "battles"
+    )
 
     results = held_out_results(checkpoint, judged, responses, judgments, verdicts)
     write_table(results, folder / "results.parquet", "results")

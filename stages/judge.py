@@ -5,7 +5,7 @@ from functools import partial
 from metareward.engines.common.sampler import Sampler
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import MODELS, Stage, iteration_folder
-from metareward.roles.judge import judged_responses, judgment_requests, judgments_table
+from metareward.roles.judge import judged_responses, judgment_requests, judgments_table, watch_judgments
 from metareward.tables import read_table, tally, write_table
 from metareward.templates.texts import load_templates
 
@@ -18,7 +18,8 @@ def judge(iteration: str, prev: str) -> None:
     texts = load_templates(params.templates)
     requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
     sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
-    judgments = judgments_table(judged, sample(requests))
+    watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
+    judgments = judgments_table(judged, sample(requests, watch), params.judge.format)
     judgments = write_table(judgments, folder / "judgments.parquet", "judgments")
     invalid = tally(judgments["invalid_reason"])
     say(stage, f"{judgments.height} judgments of {judged.height} responses; invalid: {invalid}")

@@ -5,7 +5,7 @@ from functools import partial
 from metareward.engines.common.sampler import Sampler
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import MODELS, Stage, iteration_folder
-from metareward.roles.meta_judge import battle_requests, battles_table
+from metareward.roles.meta_judge import battle_requests, battles_table, watch_verdicts
 from metareward.selection.battles import list_battles
 from metareward.tables import read_table, tally, write_table
 from metareward.templates.texts import load_templates
@@ -20,7 +20,8 @@ def meta_judge(iteration: str, prev: str) -> None:
     texts, seed = load_templates(params.templates), stage.seed(params.seed)
     requests = partial(battle_requests, listed, prompts, responses, judgments, texts, params.meta_judge, seed)
     sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
-    battles = battles_table(listed, sample(requests))
+    watch = watch_verdicts(params.meta_judge, params.resources.unreadable_after, stage.label)
+    battles = battles_table(listed, sample(requests, watch), params.meta_judge.format)
     battles = write_table(battles, folder / "battles.parquet", "battles")
     say(stage, f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")
 

@@ -28,6 +28,13 @@ class Clone:
         _git(self.folder, "config", "user.email", "tester@example.org")
         self.commit("the project")
 
+    @classmethod
+    def at(cls, folder: Path) -> "Clone":
+        """A clone that was made in another way."""
+        clone = cls.__new__(cls)
+        clone.folder = folder
+        return clone
+
     def commit(self, message: str) -> None:
         _git(self.folder, "add", "--all")
         _git(self.folder, "commit", "--quiet", "--message", message)

@@ -74,7 +74,7 @@ def test_the_shipped_params_are_in_order(project):
         ("iterations.m2.rho", -0.1, ["-0.1", "iterations.m2.rho"]),
         ("judge.n", "three", ["'three'", "whole number", "judge.n"]),
         ("judge.top_p", 0.0, ["top_p is 0.0", "> 0", "<= 1"]),
-        ("sft.learning_rate", "5e-6", ["'5e-6'", "5.0e-6"]),
+        ("sft.learning_rate", "5e-6 or so", ["'5e-6 or so'", "a number > 0", "sft.learning_rate"]),
         ("dpo.gradient_checkpointing", 1, ["true or false"]),
         ("engine.name", "vlm", ["'vlm'", "vllm"]),
         ("iterations.m3.prev", "m9", ["'m9'", "iterations.m3.prev"]),
@@ -142,6 +142,63 @@ def test_template_without_the_response(project):
     refused(project, "judge.txt", "{response}", "templates.judge")
 
 
+TAGGED = {"pattern": r"<v>(\d)</v>", "example": "<v>4</v>", "value": 4}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "culprits"),
+    [
+        ("judge.format", "bracket", ["judge.format is 'bracket'", "brackets", "pattern", "params.yaml: judge.format"]),
+        ("judge.format", "arena", ["judge.format is 'arena'", "line, brackets, tag, json, boxed, or"]),
+        ("judge.format", 4, ["judge.format is 4", "boxed"]),
+        ("judge.format", None, ["judge.format is None"]),
+        ("judge.format", {"pattern": "x"}, ["judge.format.example is missing"]),
+        ("judge.format", TAGGED | {"exmple": "x"}, ["judge.format.exmple is not a known key"]),
+        ("judge.format", TAGGED | {"value": 7}, ["judge.format.value is 7", "[0, 5]"]),
+        ("judge.format", TAGGED | {"pattern": "("}, ["'('", "no regular expression", "judge.format"]),
+        ("judge.format", TAGGED | {"pattern": "<v>4</v>"}, ["has 0 groups; it must have one"]),
+        ("judge.format", TAGGED | {"pattern": "<(v)>(4)</v>"}, ["has 2 groups"]),
+        ("judge.format", TAGGED | {"value": 3.0}, ["'<v>4</v>' reads as 4", "not as 3"]),
+        ("judge.format", TAGGED | {"example": "Score: 4"}, ["'Score: 4' reads as None"]),
+        ("judge.format", TAGGED, ["eft.jsonl, row 1", "no_score", "pattern", "judge.format"]),
+        ("judge.format", "json", ["eft.jsonl, row 1", "no_score", "json", "judge.format"]),
+        ("meta_judge.format", "arena", ["meta_judge.jsonl, row 1", "no_winner", "arena"]),
+        ("meta_judge.format", TAGGED, ["meta_judge.format.value is 4", "a or b"]),
+        ("evaluate.format", "tag", ["comparisons.jsonl, row 1", "no_winner", "evaluate.format"]),
+        ("resources.unreadable_after", 0, ["unreadable_after is 0", ">= 1"]),
+    ],
+)
+def test_formats(project, key, value, culprits):
+    set_param(project, key, value)
+    refused(project, *culprits)
+
+
+def test_check_says_what_it_read_in_the_formats(project):
+    said = check(project).stdout.splitlines()
+    assert said[0] == (
+        "eft.file: 156 examples, all read in the format line (0: 26, 1: 26, 2: 26, 3: 26, 4: 26, 5: 26); "
+        "'Score: 5' is 5"
+    )
+    assert said[1].startswith("eft.meta_judge: 40 examples, all read in the format line (a: 20, b: 20); 'Winner: ")
+    assert said[2].startswith("eft.compare: 32 examples, all read in the format line (a: 16, b: 16); 'Winner: ")
+
+
+def test_check_reads_the_users_own_format_and_looks_for_it_in_the_template(project):
+    path = project / "data/samples/eft.jsonl"
+    path.write_text(
+        path.read_text().replace("Score: 5", "[[5]]").replace("Score: ", "[[4]] ").replace("[[4]] 4", "[[4]]")
+    )
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["score"] in (4, 5)))
+    set_param(project, "judge.format", "brackets")
+    said = check(project).stdout
+    assert "eft.file: 52 examples, all read in the format brackets (4: 26, 5: 26); '[[5]]' is 5" in said
+    assert "templates.judge does not show the format brackets that it is read in (judge.format)" in said
+    judge = project / "templates/judge.txt"
+    judge.write_text(judge.read_text().replace("Score: <points>", "[[points]]"))
+    assert "does not show" not in check(project).stdout
+
+
 def test_model_folder(project):
     """The folder is found incomplete or torn before its weights are loaded."""
     model = project / "my-model"
@@ -161,6 +218,8 @@ def test_model_folder(project):
     (model / "model.safetensors").write_bytes(whole)
     refused(project, "no tokenizer_config.json")
     (model / "tokenizer_config.json").write_text("{}")
+    refused(project, "has no tokenizer.json")
+    (model / "tokenizer.json").write_text("{}")
     refused(project, "no chat template")
     (model / "chat_template.jinja").write_text("{{ messages }}")
     assert check(project).returncode == 0

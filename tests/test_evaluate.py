@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from metareward.evaluation.held_out import pairwise_agreement, rank_correlation
+from metareward.evaluation.held_out import held_out_results, pairwise_agreement, rank_correlation
 from metareward.evaluation.win_rate import win_rate
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.referee import comparison_requests, comparisons_table
@@ -41,6 +41,21 @@ def test_agreement_leaves_out_unscored_replies():
 def test_equal_human_ranks_are_no_pair():
     equal = REPLIES.with_columns(rank=pl.lit(1))
     assert pairwise_agreement(equal, scores(p1=5.0, p2=3.0, q1=1.0, q2=2.0)) == (None, None, 0)
+
+
+def test_equal_scores_in_another_order_are_a_tie():
+    """The float sums 0.1 + 0.7 + 4.9 + 4.75 and 0.7 + 4.9 + 4.75 + 0.1 differ in the last bit."""
+    first, second = [0.1, 0.7, 4.9, 4.75], [0.7, 4.9, 4.75, 0.1]
+    assert sum(first) != sum(second)
+    rows = [("p1", score) for score in first] + [("p2", score) for score in second] + [("p3", None)]
+    schema = {"response_id": pl.String, "score": pl.Float64}
+    judgments = pl.DataFrame(rows, schema=schema, orient="row")
+    found = held_out_results("m1", REPLIES, empty_table("responses"), judgments, empty_table("battles"))
+    values = {metric: (value, n) for metric, value, n in found.select("metric", "value", "n").iter_rows()}
+    assert values["agreement_ties_half"] == (0.5, 1)
+    assert values["agreement_ties_left_out"] == (None, 1)
+    assert values["spearman"] == (None, 0)
+    assert values["score_mean"] == (2.6125, 8)
 
 
 def test_correlation_is_one_when_the_order_is_the_human_one():

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import polars as pl
+import pytest
 
-from metareward.params import Samples, TemplateFiles
+from metareward.engines.common.interface import Completion
+from metareward.errors import UserError
+from metareward.params import Judge, MetaJudge, Samples, TemplateFiles
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.actor import response_requests, responses_table
-from metareward.roles.judge import judged_responses, judgment_requests, judgments_table
-from metareward.roles.meta_judge import battle_requests, battles_table
+from metareward.roles.judge import judged_responses, judgment_requests, judgments_table, watch_judgments
+from metareward.roles.meta_judge import battle_requests, battles_table, watch_verdicts
 from metareward.selection.battles import list_battles
 from metareward.selection.scores import mark_duplicates
 from metareward.tables import check_table
@@ -54,24 +57,63 @@ def test_judgments():
     (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, seed=7)
     assert "Because." in request.messages[0]["content"]
     good = completions(request.id, "Fine.\nScore: 3", "Fine.", None)
-    table = check_table(judgments_table(judged(), good), "judgments")
+    table = check_table(judgments_table(judged(), good, "line"), "judgments")
     assert table["score"].to_list() == [3.0, None, None]
     assert table["invalid_reason"].to_list() == [None, "no_score", "prompt_too_long"]
-    cut = judgments_table(judged(), completions(request.id, "Score: 3", finish_reason="length"))
+    cut = judgments_table(judged(), completions(request.id, "Score: 3", finish_reason="length"), "line")
     assert cut.select("score", "invalid_reason").row(0) == (None, "length")
 
 
 def test_battles():
     (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, seed=7)
-    judgments = judgments_table(judged(), completions(request.id, "x\nScore: 3", "y\nScore: 1", "no score"))
+    judgments = judgments_table(judged(), completions(request.id, "x\nScore: 3", "y\nScore: 1", "no score"), "line")
     choices = judged().select("prompt_id", "response_id")
     listed = list_battles(choices, judgments)
     settings = Sampling(temperature=0.8, top_p=0.95, max_tokens=16)
     requests = list(battle_requests(listed, PROMPTS, judged(), judgments, TEMPLATES, settings, seed=7))
     assert len(requests) == 2  # two valid judgments, both orders
     verdicts = pl.concat([completions(requests[0].id, "Winner: Judgment A"), completions(requests[1].id, "A tie.")])
-    battles = check_table(battles_table(listed, verdicts), "battles")
+    battles = check_table(battles_table(listed, verdicts, "line"), "battles")
     assert set(battles["winner"]) == {"a", None}
     shown = dict(judgments.select("judgment_id", "judgment").iter_rows())
     content = requests[0].messages[0]["content"]
     assert content.index(shown[listed["judgment_a"][0]]) < content.index(shown[listed["judgment_b"][0]])
+
+
+JUDGE = Judge(n=3, temperature=0.8, top_p=0.95, max_tokens=16, format="line")
+
+
+def judgments_like(*texts):
+    response_id = judged()["response_id"].item()
+    reasons = {"cut": "length", None: "prompt_too_long"}
+    return [Completion(response_id, number, text, 3, reasons.get(text, "stop")) for number, text in enumerate(texts)]
+
+
+def test_a_stage_stops_when_more_than_half_of_its_first_judgments_are_unreadable():
+    watch = watch_judgments(judged(), JUDGE, 6, "judge@m1")
+    watch(judgments_like("Score: 1", "no score", "cut"))
+    watch(judgments_like("Score: 2"))
+    with pytest.raises(UserError) as error:
+        watch(judgments_like("It is \n10 of 10", "8/10", "Score: 1"))
+    assert str(error.value).startswith(
+        "judge@m1: 4 of the first 6 texts cannot be read (no_score 3, length 1). Three of them: "
+        "no_score: ...'no score'; length: ...'cut'; no_score: ...'It is \\n10 of 10'. "
+        "Each must end as judge.format says (line)."
+    )
+
+
+def test_a_stage_goes_on_when_half_of_its_first_judgments_can_be_read():
+    for texts in (["Score: 1", "no score"] * 3, ["Score: 1"] * 6 + ["no score"] * 600):
+        watch = watch_judgments(judged(), JUDGE, 6, "judge@m1")
+        for text in texts:
+            watch(judgments_like(text))
+    watch_judgments(judged(), JUDGE, 6, "judge@m1")(judgments_like(*["no score"] * 5))  # too few to tell
+    watch_judgments(judged(), JUDGE, 6, "judge@m1")(judgments_like(*[None] * 9))  # never asked
+    watch_judgments(judged(), JUDGE, None, "judge@m1")(judgments_like(*["no score"] * 600))
+
+
+def test_a_tie_is_a_verdict_that_can_be_read():
+    settings = MetaJudge(temperature=0.8, top_p=0.95, max_tokens=16, format="arena")
+    watch_verdicts(settings, 2, "meta_judge@m1")(judgments_like("[[A=B]]", "[[A>>B]]"))
+    with pytest.raises(UserError, match=r"meta_judge@m1: 2 of the first 2 .* meta_judge\.format says \(arena\)"):
+        watch_verdicts(settings, 2, "meta_judge@m1")(judgments_like("Winner: A", "Winner: B"))

@@ -1,5 +1,9 @@
 """Sample data and slices; what wrong files say is in test_bad_input.py."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -8,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import parse_params
@@ -37,7 +41,7 @@ def test_sample_data_is_what_its_readme_says():
     pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
     held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
     judged = read_replies(Path("data/samples/eval_judged.jsonl"), "")
-    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates))
+    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates), formats_of(PARAMS))
     taught = read_replies(Path("data/samples/eft.jsonl"), "")
     assert pool.height >= 160
     assert pool["source"].n_unique() >= 8
@@ -51,6 +55,21 @@ def test_sample_data_is_what_its_readme_says():
     assert shares["proportion"].min() > 0.1
     sets = [set(frame["prompt"]) for frame in (pool, held_out, judged, taught)]
     assert not any(one & other for one, other in combinations(sets, 2))  # nothing held out was seen before
+
+
+def test_the_seed_writes_eft_n_judgments_of_each_ranked_reply(tmp_path, tiny_model):
+    params = PARAMS.model_dump()
+    params["eft"] |= {"source": "ranked", "file": "data/samples/eval_judged.jsonl", "n": 2}
+    params["judge"] |= {"n": 3, "max_tokens": 4}
+    shutil.copytree(tiny_model, tmp_path / "models/seed")
+    for folder in ("data/samples", "templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    command, source = [sys.executable, str(ROOT / "stages/eft_judge.py")], str(ROOT / "src")
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": source}, check=True)
+    judgments = pl.read_parquet(tmp_path / "data/eft/judgments.parquet")
+    assert set(judgments["response_id"].value_counts()["count"]) == {2}
+    assert judgments["response_id"].n_unique() == read_replies(ROOT / "data/samples/eval_judged.jsonl", "").height
 
 
 def replies():

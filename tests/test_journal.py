@@ -131,6 +131,31 @@ def test_a_temporary_file_of_a_killed_run_is_removed(tmp_path):
     assert not left.exists()
 
 
+def test_a_watch_sees_all_completions_in_their_order_and_what_it_stops_is_kept(tmp_path, every_list_a_part):
+    seen = []
+
+    def stop(completions):
+        seen.extend(f"{one.request_id} {one.sample}" for one in completions)
+        if len(seen) >= 12:
+            raise UserError("enough")
+
+    def watched(watch):
+        return run(Echo(), REQUESTS, Journal(tmp_path, "f"), lambda *progress: None, watch)
+
+    with pytest.raises(UserError, match="enough"):
+        watched(stop)
+    assert seen == [text for _, _, text in EXPECTED[:12]]
+    with Journal(tmp_path, "f") as journal:
+        assert rows(journal.read()) == EXPECTED[:12]
+    seen.clear()
+    with pytest.raises(UserError, match="enough"):  # before it generates anything
+        watched(stop)
+    assert seen == [text for _, _, text in EXPECTED[:12]]
+    seen.clear()
+    assert rows(watched(lambda completions: seen.extend(one.text for one in completions))) == EXPECTED
+    assert seen == [text for _, _, text in EXPECTED]
+
+
 def test_a_generator_that_leaves_requests_out_is_not_believed(tmp_path):
     class Lazy(Echo):
         def generate(self, requests, done=()):

@@ -1,15 +1,24 @@
 """params.yaml in, a frozen Params out, or one line that names the key that is wrong."""
 
 import difflib
+import re
+import warnings
+from math import inf
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
 
-from metareward.errors import UserError
+from metareward.errors import UserError, shown
 from metareward.params import Iteration, Params
+from metareward.spelling import Respelled
+from metareward.text_files import read_text
+
+MOST_NODES = 10_000  # of params.yaml; profiles have about 200
 
 
 def parse_params(values: Any, source: str = "params.yaml") -> Params:
@@ -24,7 +33,10 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
         params = Params.model_validate(values)
     except ValidationError as error:
         # an unknown key often causes a missing one, so it is the better thing to name
-        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        found = [
+            one for one in error.errors() if not (one["type"] == "literal_error" and isinstance(one["input"], dict))
+        ]
+        problems = sorted(found, key=lambda problem: problem["type"] != "extra_forbidden")
         raise UserError(_explain(problems[0], source)) from None
     _check_together(params, source)
     return params
@@ -32,15 +44,55 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
 
 def load_params(path: Path) -> Params:
     """Params of a YAML file; UserError also when it is missing or no YAML."""
+    return parse_params(_read_yaml(path), str(path))
+
+
+class _Constructor(SafeConstructor):
+    """Values as DVC sees them; a whole number of another spelling than Python's is marked."""
+
+    def construct_document(self, node: Any) -> Any:
+        if _size(node, {}) > MOST_NODES:
+            raise YAMLError(f"its aliases stand for more than {MOST_NODES} values")
+        return super().construct_document(node)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value = int(super().construct_yaml_int(node))
+        return value if str(value) == node.value else Respelled(value)
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+
+
+def _read_yaml(path: Path) -> Any:
+    """The document of a YAML file, read by DVC's own YAML library, so that DVC and a stage see the same values.
+
+    Raises UserError when it is no YAML, has a key twice, or is more than one document.
+    """
+    text = read_text(path, "Hint: cp profiles/demo.yaml params.yaml")
+    if found := re.search(r"^%YAML", text, re.MULTILINE):
+        line = text.count("\n", 0, found.start()) + 1
+        raise UserError(f"{path}, line {line} names a version of YAML. Hint: remove the line; DVC writes YAML 1.2.")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
     try:
-        values = yaml.safe_load(path.read_text())
-    except OSError:
-        raise UserError(f"{path} cannot be read. Hint: cp profiles/demo.yaml params.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are reused: DVC reads on, too
+            return yaml.load(text)
+    except Exception as error:  # bad tags, dates and digits end in a dozen kinds beside YAMLError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where} is not valid YAML: {getattr(error, 'problem', error)}.") from None
-    return parse_params(values, str(path))
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path}{where} is not valid YAML: {getattr(error, 'problem', None) or reason}.") from None
+
+
+def _size(node: Any, known: dict[int, float]) -> float:
+    """How many values a node stands for, each alias counted in full; infinite when it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = inf
+        children = [] if isinstance(node.value, str) else node.value
+        flat = [child for item in children for child in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(child, known) for child in flat)
+    return known[id(node)]
 
 
 def _check_together(params: Params, source: str) -> None:
@@ -93,12 +145,16 @@ def _check_together(params: Params, source: str) -> None:
 def _explain(problem: Any, source: str) -> str:
     """One line for one pydantic problem: the key, the value, what is allowed, the nearest known key."""
     path = [str(part) for part in problem["loc"] if part != "[key]"]
+    if "format" in path[1:2]:
+        return _explain_format(problem, path, source)
     if path[0] == "rho":
         path = ["rho"]  # without the branch of the union
-    if isinstance(problem["loc"][-1], int):
+    if path[:-1] and isinstance(problem["loc"][-1], int):
         path = path[:-1]  # the item of a list: name the list
-    key, name, value = ".".join(path), path[-1], problem["input"]
+    key, name, value = ".".join(path), path[-1], shown(problem["input"])
     section = _section(path)
+    if problem["type"] == "invalid_key" or problem["loc"][-1] == "[key]":
+        return f"{key} is no key: keys are words, in quotes where YAML reads another thing. ({source}: {key})"
     if problem["type"] == "extra_forbidden":
         nearest = _nearest(name, set(section.model_fields) if section else set())
         return f"{key} is not a known key. {nearest}({source}: {key})"
@@ -107,27 +163,53 @@ def _explain(problem: Any, source: str) -> str:
     if name == "rho":
         schedule = ' or "schedule", which takes each iteration\'s own' if key == "rho" else ""
         allowed = f"it must lie in [0, 1]{schedule}"
-        return f"{name} is {value!r}; {allowed}. 0 turns length control off. ({source}: {key})"
-    return f"{name} is {value!r}; {_allowed(problem, _field(path))}. ({source}: {key})"
+        return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
+    return f"{name} is {value}; {_allowed(problem, _field(path))}. ({source}: {key})"
+
+
+def _explain_format(problem: Any, path: list[str], source: str) -> str:
+    """One line for a format of closing lines, or for a key of the mapping that is one."""
+    key, inner = ".".join(path[:2]), path[3:4] if path[2:3] in (["ScorePattern"], ["WinnerPattern"]) else []
+    wrong = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(problem["type"])
+    said = f"{'.'.join([key, *inner])} {wrong or 'is ' + shown(problem['input'])}"
+    names = "line, brackets, tag, json, boxed" + (", arena" if path[0] != "judge" else "")
+    value = "a score in [0, 5]" if path[0] == "judge" else "a or b"
+    return (
+        f"{said}; a format is {names}, or a mapping of pattern (a regular expression with one group), example (a text) "
+        f"and value ({value}). ({source}: {key})"
+    )
 
 
 def _allowed(problem: Any, field: FieldInfo | None) -> str:
     """What the key takes: its kind and its whole range, not only the bound that was missed."""
     if problem["type"] == "literal_error":
         return f"it must be {problem['ctx']['expected']}"
-    text = str(field.annotation) if field else ""
-    if "dict" in text:
-        return "it must be a mapping with at least one iteration: m1: {prev: sft, rho: 0.0, train_judge: true}"
-    kind = next((words for name, words in _KINDS.items() if name in text), "a mapping of keys to values")
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    kinds = _types(field.annotation) if field else [dict]
+    kind = next((words for known, words in _KINDS.items() if known in kinds), "a mapping of keys to values")
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     found = {name: getattr(rule, name) for rule in _rules(field) for name in signs if hasattr(rule, name)}
     bounds = " and ".join(f"{signs[name]} {limit}" for name, limit in found.items())
-    looks_scientific = kind == "a number" and isinstance(problem["input"], str)
-    hint = ". Hint: YAML reads 5e-6 as text; write 5.0e-6" if looks_scientific else ""
-    return f"it must be {kind} {bounds}".rstrip() + hint
+    or_null = ", or null" if type(None) in kinds else ""
+    return f"it must be {kind} {bounds}".rstrip() + or_null
 
 
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text that is not empty"}
+_KINDS = {
+    list: "a list with at least one item, in brackets: [one, two]",
+    dict: "a mapping with at least one iteration: m1: {prev: sft, rho: 0.0, train_judge: true}",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text that is not empty",
+}
+
+
+def _types(annotation: Any) -> list[Any]:
+    """What a field's annotation comes down to: [int, NoneType] of a count that may be null."""
+    if get_origin(annotation) in (list, dict):
+        return [get_origin(annotation)]
+    return [found for part in get_args(annotation) for found in _types(part)] or [annotation]
 
 
 def _rules(field: FieldInfo | None) -> list[Any]:
@@ -145,6 +227,8 @@ def _section(path: list[str]) -> type[BaseModel] | None:
         return Params
     if path[0] == "iterations":
         return Iteration if len(path) == 3 else None
+    if path[0] not in Params.model_fields:
+        return None
     section = Params.model_fields[path[0]].annotation
     return section if isinstance(section, type) and issubclass(section, BaseModel) else None
 

@@ -1,16 +1,25 @@
-"""Every knob of params.yaml, typed; load_params.py reads them."""
+"""Every knob of params.yaml, typed; load_params.py reads them, and spelling.py the spellings of a type."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from metareward import spelling
 
 MIN_RIDGE = 1e-6  # below it, rounding would show in the sixth decimal of an Elo
 
-Fraction = Annotated[StrictFloat, Field(ge=0, le=1)]
-Positive = Annotated[StrictFloat, Field(gt=0)]
-NotNegative = Annotated[StrictFloat, Field(ge=0)]
-Count = Annotated[StrictInt, Field(ge=1)]
-Text = Annotated[StrictStr, Field(min_length=1)]
+_NUMBER = BeforeValidator(spelling.number)
+_WHOLE = BeforeValidator(spelling.whole_number)
+_NULL = BeforeValidator(spelling.null)
+
+Fraction = Annotated[StrictFloat, Field(ge=0, le=1), _NUMBER]
+Positive = Annotated[StrictFloat, Field(gt=0), _NUMBER]
+NotNegative = Annotated[StrictFloat, Field(ge=0), _NUMBER]
+Count = Annotated[StrictInt, Field(ge=1), _WHOLE]
+CountOrNull = Annotated[Count | None, _NULL]
+Switch = Annotated[StrictBool, BeforeValidator(spelling.boolean)]
+Text = Annotated[StrictStr, Field(min_length=1), BeforeValidator(spelling.word)]
+TextOrNull = Annotated[Text | None, _NULL]
 
 
 class _Section(BaseModel):
@@ -43,12 +52,13 @@ class Engine(_Section):
 class Resources(_Section):
     """Where and how safely a run works. No stage depends on it, and no journal: what is there already stays good."""
 
-    base_url: Text | None  # openai: of the endpoint
+    base_url: TextOrNull  # openai: of the endpoint
     concurrency: Count  # openai: requests in flight
     tensor_parallel: Count  # vllm: GPUs of one copy of the model
-    ray: StrictBool  # share the requests out among workers on a Ray cluster, each with the engine
-    workers: Count | None  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
-    save_steps: Count | None  # training: optimizer steps between two saved states; null: a killed run starts anew
+    ray: Switch  # share the requests out among workers on a Ray cluster, each with the engine
+    workers: CountOrNull  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
+    unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
+    save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 
 
@@ -74,16 +84,57 @@ class Eft(_Section):
     meta_judge: Text  # JSON Lines: prompt, response, judgment_a, judgment_b, meta_judgment, winner
     compare: Text  # JSON Lines: prompt, response_a, response_b, comparison, winner
     kinds: Annotated[list[Literal["judge", "meta_judge", "compare"]], Field(min_length=1)]
+    n: Count  # ranked: the seed's judgments of each reply
+
+    @property
+    def seed_judges(self) -> bool:
+        """Whether the seed judges the ranked replies of `file`."""
+        return "judge" in self.kinds and self.source == "ranked"
+
+
+class Pattern(_Section):
+    """A closing line of the user's own: a regular expression with one group, and a text that must read back."""
+
+    pattern: Text
+    example: Text  # a closing line
+
+
+class ScorePattern(Pattern):
+    value: Annotated[StrictFloat, Field(ge=0, le=5), _NUMBER]  # what the example says
+
+
+class WinnerPattern(Pattern):
+    value: Literal["a", "b"]  # what the example says
+
+
+ScoreFormat = Literal["line", "brackets", "tag", "json", "boxed"] | ScorePattern
+WinnerFormat = Literal["line", "brackets", "tag", "json", "boxed", "arena"] | WinnerPattern
+
+
+class Formats(NamedTuple):
+    """The formats of closing lines, by the template that asks for each."""
+
+    judge: ScoreFormat
+    meta_judge: WinnerFormat
+    compare: WinnerFormat
 
 
 class SamplingSettings(_Section):
     temperature: NotNegative
-    top_p: Annotated[StrictFloat, Field(gt=0, le=1)]
+    top_p: Annotated[StrictFloat, Field(gt=0, le=1), _NUMBER]
     max_tokens: Count
 
 
 class Samples(SamplingSettings):
     n: Count  # samples of one prompt
+
+
+class Judge(Samples):
+    format: ScoreFormat  # of the line that ends a judgment; the judge template asks for it
+
+
+class MetaJudge(SamplingSettings):
+    format: WinnerFormat  # of the line that ends a verdict; the meta-judge template asks for it
 
 
 class Sft(_Section):
@@ -92,7 +143,7 @@ class Sft(_Section):
     batch_size: Count
     micro_batch_size: Count
     epochs: Positive
-    max_steps: Count | None
+    max_steps: CountOrNull
     max_length: Count
 
 
@@ -102,26 +153,27 @@ class Dpo(_Section):
     batch_size: Count
     micro_batch_size: Count
     epochs: Positive
-    max_steps: Count | None
+    max_steps: CountOrNull
     max_length: Count
-    gradient_checkpointing: StrictBool
+    gradient_checkpointing: Switch
     keep: Literal["last", "best"]  # best: lowest loss on the held-out pairs
-    held_out: Annotated[StrictFloat, Field(ge=0, lt=1)]
+    held_out: Annotated[StrictFloat, Field(ge=0, lt=1), _NUMBER]
     on_empty: Literal["error", "copy"]
 
 
 class Elo(_Section):
-    ridge: Annotated[StrictFloat, Field(ge=MIN_RIDGE)]
+    ridge: Annotated[StrictFloat, Field(ge=MIN_RIDGE), _NUMBER]
 
 
 class Evaluate(_Section):
     prompts: Text
     judged: Text  # JSON Lines: prompt, response, rank; rank 1 is the best
-    n_prompts: Count | None  # of prompts; null: all of the file
-    n_judged_prompts: Count | None  # of judged, with all their replies; null: all of the file
+    n_prompts: CountOrNull  # of prompts; null: all of the file
+    n_judged_prompts: CountOrNull  # of judged, with all their replies; null: all of the file
     n_judgments: Count
     max_tokens: Count  # of a response
     temperature: NotNegative
+    format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
     bootstrap: Count  # resamples of the interval
 
@@ -129,13 +181,13 @@ class Evaluate(_Section):
 class Iteration(_Section):
     prev: Text  # the checkpoint that generates this iteration's data and from which training starts
     rho: Fraction
-    train_judge: StrictBool
-    max_chosen_chars: Count | None = None
-    max_judgment_chars: Count | None = None
+    train_judge: Switch
+    max_chosen_chars: CountOrNull = None
+    max_judgment_chars: CountOrNull = None
 
 
 class Params(_Section):
-    seed: Annotated[StrictInt, Field(ge=0)]
+    seed: Annotated[StrictInt, Field(ge=0), _WHOLE]
     seed_model: Text  # "embedded", a folder, or a hub id
     engine: Engine
     resources: Resources
@@ -144,8 +196,8 @@ class Params(_Section):
     eft: Eft
     sft: Sft
     respond: Samples
-    judge: Samples
-    meta_judge: SamplingSettings
+    judge: Judge
+    meta_judge: MetaJudge
     elo: Elo
     dpo: Dpo
     evaluate: Evaluate

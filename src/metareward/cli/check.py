@@ -11,11 +11,13 @@ def check() -> None:
     """Read params.yaml and every file that it names, and say what is wrong before anything runs."""
     from metareward.engines.common.load import demand_libraries
     from metareward.inputs.check import check_inputs
+    from metareward.inputs.formats import describe_formats
     from metareward.inputs.seed_model import check_seed_model
     from metareward.load_params import load_params
     from metareward.pipeline.clones import check_present, only_here
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
     from metareward.pipeline.machine import other_engines
+    from metareward.templates.texts import load_templates
 
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
@@ -24,6 +26,8 @@ def check() -> None:
     params = load_params(PARAMS)
     check_present(params)
     check_inputs(params)
+    for line in describe_formats(params, load_templates(params.templates)):
+        print(line)
     check_seed_model(params.seed_model)
     demand_libraries(params.engine, params.resources)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")

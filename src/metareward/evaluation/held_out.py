@@ -3,12 +3,14 @@
 import polars as pl
 
 from metareward.evaluation.results import mean, results_table
+from metareward.selection.scores import exact_mean
 
 
 def pairwise_agreement(judged: pl.DataFrame, scores: pl.DataFrame) -> tuple[float | None, float | None, int]:
     """How often the judge orders two replies of a prompt as people do: (ties as 0.5, ties left out, pairs).
 
-    judged: prompt_id, response_id, rank (1 is the best); scores: response_id, mean. All pairs of replies of one
+    judged: prompt_id, response_id, rank (1 is the best); scores: response_id, mean (by `exact_mean`, so that a tie is
+    one whatever the order of the judgments). All pairs of replies of one
     prompt with different ranks and a score each; null where there is no pair (or none without a tie).
     """
     scored = judged.join(scores, on="response_id").drop_nulls("mean")
@@ -41,7 +43,7 @@ def held_out_results(
 
     judged: the replies that people ranked; judgments: of them; verdicts: meta-judgments of these, a `battles` table.
     """
-    scores = judgments.group_by("response_id").agg(pl.col("score").mean().alias("mean"))
+    scores = judgments.group_by("response_id").agg(mean=exact_mean())
     half, out, n_pairs = pairwise_agreement(judged, scores)
     spearman, n_correlated = rank_correlation(judged, scores)
     seen = responses.drop_nulls("response")
@@ -51,7 +53,7 @@ def held_out_results(
         ("agreement_ties_half", half, n_pairs),
         ("agreement_ties_left_out", out, n_pairs),
         ("spearman", spearman, n_correlated),
-        ("score_mean", mean(judgments["score"]), judgments["score"].count()),
+        ("score_mean", judgments.select(exact_mean()).item(), judgments["score"].count()),
         ("response_chars", mean(seen["n_chars"]), seen.height),
     ]
     return results_table(checkpoint, [(metric, value, None, None, n, None) for metric, value, n in rows])

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from metareward.errors import UserError
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.formats import check_formats
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
-from metareward.params import Params
+from metareward.params import Eft, Params
 from metareward.templates.texts import load_templates
 
 
@@ -20,8 +21,24 @@ def check_inputs(params: Params) -> None:
             f"{params.prompts.file} has {pool.height} different prompts; {len(params.iterations)} iterations of "
             f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
         )
-    read_eft(params.eft, templates)
-    if params.eft.source == "ranked":
+    check_formats(params)
+    read_eft(params.eft, templates, formats_of(params))
+    if params.eft.seed_judges:
         read_replies(Path(params.eft.file), "params.yaml: eft.file")
+    _check_unused(params.eft)
     read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts")
     read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
+
+
+def _check_unused(eft: Eft) -> None:
+    """Raise UserError when a file of examples is missing that no kind of eft.kinds needs: DVC asks for it all the same.
+
+    dvc.yaml cannot leave out a file, so `dvc repro` would end in errno 2 before any stage runs.
+    """
+    for name, kind in {"file": "judge", "meta_judge": "meta_judge", "compare": "compare"}.items():
+        path = Path(getattr(eft, name))
+        if kind not in eft.kinds and not path.exists():
+            raise UserError(
+                f"{path} is not there. eft.kinds does not use it, but DVC tracks it. Hint: an empty file will do. "
+                f"(params.yaml: eft.{name})"
+            )

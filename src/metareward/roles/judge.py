@@ -1,12 +1,13 @@
 """Judge: requests for judgments of responses, and the `judgments` table of what came back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import polars as pl
 
-from metareward.engines.common.interface import Request
+from metareward.engines.common.interface import Completion, Request
 from metareward.ids import content_ids
-from metareward.params import Samples
+from metareward.params import Judge, Samples, ScoreFormat
+from metareward.roles.readable import stop_unreadable
 from metareward.roles.requests import single_turn, single_turn_request, why_unfinished
 from metareward.tables import MESSAGES, TABLES
 from metareward.templates.score import parse_score
@@ -34,7 +35,20 @@ def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"prompt_id": pl.String, "messages": MESSAGES})
 
 
-def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+def watch_judgments(
+    judged: pl.DataFrame, settings: Judge, after: int | None, label: str
+) -> Callable[[Iterable[Completion]], None]:
+    """Stops a stage most of whose first `after` judgments have no score."""
+    response_of = dict(judged.select("response_id", "response").iter_rows())
+
+    def reason_of(completion: Completion) -> str | None:
+        response = response_of[completion.request_id]
+        return _read(completion.text, completion.finish_reason, response, settings.format)[1]
+
+    return stop_unreadable(reason_of, after, label, "judge.format", settings.format)
+
+
+def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame, format_: ScoreFormat) -> pl.DataFrame:
     """The `judgments` table: each completion with its score, or the reason why it has none.
 
     Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last) and
@@ -43,14 +57,20 @@ def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataF
     rows = completions.rename({"request_id": "response_id", "text": "judgment"}).join(
         judged.select("prompt_id", "response_id", "response"), on="response_id"
     )
-    scores = []
-    for text, finish_reason, response in rows.select("judgment", "finish_reason", "response").iter_rows():
-        reason = why_unfinished(text, finish_reason)
-        score = None if reason else parse_score(text, response)
-        scores.append((score.value, score.invalid_reason) if score else (None, reason))
+    texts = rows.select("judgment", "finish_reason", "response").iter_rows()
+    scores = [_read(text, finish_reason, response, format_) for text, finish_reason, response in texts]
     read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
     rows = pl.concat([rows, read], how="horizontal").with_columns(
         content_ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
         n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
     )
     return rows.select(list(TABLES["judgments"].columns))
+
+
+def _read(text: str | None, finish_reason: str, response: str, format_: ScoreFormat) -> tuple[float | None, str | None]:
+    """The score, and why there is none."""
+    reason = why_unfinished(text, finish_reason)
+    if text is None or reason:
+        return None, reason
+    score = parse_score(text, response, format_)
+    return score.value, score.invalid_reason

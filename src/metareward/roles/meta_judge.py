@@ -1,14 +1,15 @@
 """Meta-judge: requests for battles of judgments, and the `battles` table of what came back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import polars as pl
 
-from metareward.engines.common.interface import Request
+from metareward.engines.common.interface import Completion, Request
 from metareward.ids import content_id, content_ids
-from metareward.params import SamplingSettings
+from metareward.params import MetaJudge, SamplingSettings, WinnerFormat
+from metareward.roles.readable import stop_unreadable
 from metareward.roles.requests import single_turn_request
-from metareward.roles.verdicts import with_winners
+from metareward.roles.verdicts import read_winner, with_winners
 from metareward.tables import TABLES
 from metareward.templates.texts import Templates
 
@@ -34,9 +35,18 @@ def battle_requests(
         yield single_turn_request(content_id("battle", a, b), text, settings, seed)
 
 
-def battles_table(pairs: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+def watch_verdicts(settings: MetaJudge, after: int | None, label: str) -> Callable[[Iterable[Completion]], None]:
+    """Stops a stage most of whose first `after` verdicts cannot be read; a tie can."""
+
+    def reason_of(completion: Completion) -> str | None:
+        return read_winner(completion.text, completion.finish_reason, settings.format)[1]
+
+    return stop_unreadable(reason_of, after, label, "meta_judge.format", settings.format)
+
+
+def battles_table(pairs: pl.DataFrame, completions: pl.DataFrame, format_: WinnerFormat) -> pl.DataFrame:
     """The `battles` table: each ordered pair with its verdict and winner."""
     rows = pairs.with_columns(content_ids("battle", "judgment_a", "judgment_b").alias("battle_id")).join(
-        with_winners(completions), left_on="battle_id", right_on="request_id"
+        with_winners(completions, format_), left_on="battle_id", right_on="request_id"
     )
     return rows.rename({"text": "meta_judgment"}).select(list(TABLES["battles"].columns))

@@ -6,7 +6,7 @@ import polars as pl
 
 from metareward.engines.common.interface import Request
 from metareward.ids import content_id
-from metareward.params import SamplingSettings
+from metareward.params import SamplingSettings, WinnerFormat
 from metareward.roles.requests import single_turn_request
 from metareward.roles.verdicts import with_winners
 from metareward.tables import TABLES
@@ -31,7 +31,7 @@ def comparison_requests(
             )
 
 
-def comparisons_table(compared: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+def comparisons_table(compared: pl.DataFrame, completions: pl.DataFrame, format_: WinnerFormat) -> pl.DataFrame:
     """The `comparisons` table: the referee's verdict and winner of each row of `compared`, in both orders."""
     asked = [
         {"prompt_id": id_, "model_first": first, "request_id": _comparison_id(id_, first)}
@@ -39,7 +39,7 @@ def comparisons_table(compared: pl.DataFrame, completions: pl.DataFrame) -> pl.D
         for first in (True, False)
     ]
     schema = {"prompt_id": pl.String, "model_first": pl.Boolean, "request_id": pl.String}
-    rows = pl.DataFrame(asked, schema=schema).join(with_winners(completions), on="request_id")
+    rows = pl.DataFrame(asked, schema=schema).join(with_winners(completions, format_), on="request_id")
     model_won = (pl.col("winner") == "a") == pl.col("model_first")
     winner = pl.when(pl.col("winner").is_not_null()).then(
         pl.when(model_won).then(pl.lit("model")).otherwise(pl.lit("baseline"))

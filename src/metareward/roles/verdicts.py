@@ -2,16 +2,23 @@
 
 import polars as pl
 
+from metareward.params import WinnerFormat
 from metareward.roles.requests import why_unfinished
 from metareward.templates.winner import parse_winner
 
 
-def with_winners(completions: pl.DataFrame) -> pl.DataFrame:
+def with_winners(completions: pl.DataFrame, format_: WinnerFormat) -> pl.DataFrame:
     """Completions with winner ("a", "b" or null) and invalid_reason."""
-    winners = []
-    for text, finish_reason in completions.select("text", "finish_reason").iter_rows():
-        reason = why_unfinished(text, finish_reason)
-        verdict = None if reason else parse_winner(text)
-        winners.append((verdict.winner, verdict.invalid_reason) if verdict else (None, reason))
+    texts = completions.select("text", "finish_reason").iter_rows()
+    winners = [read_winner(text, finish_reason, format_) for text, finish_reason in texts]
     read = pl.DataFrame(winners, schema={"winner": pl.String, "invalid_reason": pl.String}, orient="row")
     return pl.concat([completions, read], how="horizontal")
+
+
+def read_winner(text: str | None, finish_reason: str, format_: WinnerFormat) -> tuple[str | None, str | None]:
+    """The winner, and why there is none."""
+    reason = why_unfinished(text, finish_reason)
+    if text is None or reason:
+        return None, reason
+    verdict = parse_winner(text, format_)
+    return verdict.winner, verdict.invalid_reason

@@ -8,6 +8,19 @@ from metareward.selection.pairs import Frame, checked
 _MILLIONTHS = 1_000_000
 
 
+def exact_mean() -> pl.Expr:
+    """The mean of the column `score`, in points; null where no score is valid. METHOD §3.3, Arithmetic.
+
+    Equal scores in any order give the same bits, so means may be compared for being equal.
+    """
+    n = pl.col("score").count()
+    return pl.when(n > 0).then(_in_millionths().sum() / (n * _MILLIONTHS))
+
+
+def _in_millionths() -> pl.Expr:
+    return (pl.col("score") * _MILLIONTHS).round().cast(pl.Int64)
+
+
 def mark_duplicates(responses: Frame) -> pl.DataFrame:
     """The `responses` table with `duplicate_of`: the id of the lowest-sample identical response of the prompt.
 
@@ -24,7 +37,7 @@ def score_statistics(responses: Frame, judgments: Frame) -> pl.DataFrame:
     mean and (population) variance are those of the valid scores, in points and points squared, null where there
     is none. METHOD §3.3, §4.1.
     """
-    score = (pl.col("score") * _MILLIONTHS).round().cast(pl.Int64)
+    score = _in_millionths()
     statistics = (
         judgments.lazy()
         .filter(pl.col("score").is_not_null())
@@ -32,6 +45,7 @@ def score_statistics(responses: Frame, judgments: Frame) -> pl.DataFrame:
         .agg(
             n_valid=pl.len().cast(pl.Int64),
             n_distinct=pl.col("judgment").n_unique().cast(pl.Int64),
+            mean=exact_mean(),
             total=score.sum(),
             squares=(score * score).sum(),
         )
@@ -43,7 +57,6 @@ def score_statistics(responses: Frame, judgments: Frame) -> pl.DataFrame:
         .filter(pl.col("duplicate_of").is_null() & (pl.col("finish_reason") != "too_long"))
         .join(statistics, on="response_id", how="left")
         .with_columns(
-            mean=total / (n * _MILLIONTHS),
             variance=(n * squares - total * total) / (n * _MILLIONTHS) ** 2,
             n_valid=pl.col("n_valid").fill_null(0),
             n_distinct=pl.col("n_distinct").fill_null(0),

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from metareward.errors import UserError
 from metareward.params import TemplateFiles
+from metareward.text_files import read_text
 
+_PLACEHOLDER = re.compile(r"\\[A-Za-z]+\{[^{}\n]*\}|\{([A-Za-z_]\w*)\}")  # LaTeX such as \boxed{A} holds none
 _FIELDS = {
     "rubric": set[str](),
     "judge": {"rubric", "prompt", "response"},
@@ -40,7 +42,7 @@ def fill(template: str, **values: str) -> str:
 
     Raises KeyError where a name has no value; templates that were loaded have none such.
     """
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template).strip()
+    return _PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else match[0], template).strip()
 
 
 def load_templates(files: TemplateFiles) -> Templates:
@@ -51,11 +53,10 @@ def load_templates(files: TemplateFiles) -> Templates:
     texts = {}
     for name, fields in _FIELDS.items():
         path, where = getattr(files, name), f"(params.yaml: templates.{name})"
-        try:
-            texts[name] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise UserError(f"{path} cannot be read as UTF-8 text. {where}") from None
-        found = set(re.findall(r"\{(\w+)\}", texts[name]))
+        texts[name] = read_text(Path(path), where).strip()
+        if not texts[name]:
+            raise UserError(f"{path} is empty. {where}")
+        found = set(_PLACEHOLDER.findall(texts[name])) - {""}
         for field in sorted(fields - found):
             raise UserError(f"{path} has no {{{field}}}, so the model would not see it. {where}")
         for field in sorted(found - fields):

@@ -27,6 +27,7 @@ from metareward.training.loop import (
     train,
     trainer_arguments,
     training_folder,
+    write_steps,
 )
 from metareward.training.rows import Metrics, Row, dpo_rows
 
@@ -41,12 +42,13 @@ def train_dpo(
     hint: str = "",
     save_steps: int | None = None,
     save_dtype: Dtype = "float32",
+    steps: Path | None = None,
     wait_hours: float = 0.0,
 ) -> Metrics:
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected. hint: what the caller knows of why there are
-    no pairs. work, save_steps, save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
+    no pairs. work, save_steps, save_dtype, steps, errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + not_reached + identical (chosen and
     rejected are the same tokens); actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt
@@ -71,6 +73,7 @@ def train_dpo(
         warnings.warn(f"{problem} The model is passed on unchanged.", stacklevel=2)
         if PartialState().is_main_process:
             replace_folder(out, lambda folder: shutil.copytree(model_path, folder))
+        write_steps([], steps)
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
     folder = training_folder(work, model_path, [*rows, *held_out], settings, seed, wait_hours)
     arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
@@ -94,6 +97,7 @@ def train_dpo(
         processing_class=AutoTokenizer.from_pretrained(model_path),
     )
     train(trainer, rows, model_path, out, save_dtype)
+    write_steps(trainer.state.log_history, steps)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings.batch_size)
     return metrics | _reward_metrics(trainer.state, settings.keep)
 

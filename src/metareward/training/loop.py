@@ -37,6 +37,7 @@ from metareward import params
 from metareward.engines.common.device import bfloat16_is_fast
 from metareward.errors import UserError
 from metareward.locks import discard, keep
+from metareward.tables import table_of, write_table
 from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
 from metareward.training.prefixes import share_prefixes
 from metareward.training.rows import Metrics, Row
@@ -232,3 +233,12 @@ def step_metrics(state: TrainerState, n_rows: int, batch_size: int) -> Metrics:
         "loss_last": losses[-1],
         "loss_mean": sum(losses) / len(losses),
     }
+
+
+def write_steps(log: Sequence[Mapping[str, float]], path: Path | None) -> None:
+    """Write the table `training_steps` from what the Trainer logged; SFT has no rewards. A path of None: do not."""
+    names = {name: name for name in ("step", "epoch", "loss", "learning_rate", "grad_norm")}
+    names |= {"reward_accuracy": "rewards/accuracies", "reward_margin": "rewards/margins"}
+    if path and PartialState().is_main_process:
+        rows = [{ours: entry.get(theirs) for ours, theirs in names.items()} for entry in log if "loss" in entry]
+        write_table(table_of(rows, "training_steps"), path, "training_steps")

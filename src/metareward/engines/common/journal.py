@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ class Journal:
         os.close(directory)
         self._count(path, frame)
 
+    def in_order(self) -> Iterator[Completion]:
+        """The completions so far, in the order in which they were written; read part by part, as far as needed."""
+        for path in self._parts:
+            yield from (Completion(**row) for row in pl.read_parquet(path).iter_rows(named=True))
+
     def read(self) -> pl.DataFrame:
         """All completions, sorted by request id and sample."""
         frames = [pl.read_parquet(path) for path in self._parts]
@@ -137,16 +142,19 @@ def run(
     total: int,
     journal: Journal,
     on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
+    watch: Callable[[Iterable[Completion]], None] = lambda completions: None,
 ) -> pl.DataFrame:
     """Completions of all requests, those of earlier runs included, sorted by request id and sample.
 
     complete: given the ids of the requests that are done, generates the others' completions (Generator.generate).
     total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
-    and whenever a list of completions comes. Raises RuntimeError when the generator left some out.
+    and whenever a list of completions comes. watch is given all completions, those of earlier runs first; what it
+    raises ends the run, and what is finished stays. Raises RuntimeError when the generator left some out.
     """
     with journal:
         tokens_before = journal.n_tokens
         on_progress(journal.n_completions, 0)
+        watch(journal.in_order())
         pending: list[Completion] = []
         flushed = time.monotonic()
         try:
@@ -155,6 +163,7 @@ def run(
                     pending += completions
                     new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
                     on_progress(journal.n_completions + len(pending), new)
+                    watch(completions)
                     if time.monotonic() - flushed >= SECONDS_PER_PART:
                         journal.append(pending)
                         pending, flushed = [], time.monotonic()

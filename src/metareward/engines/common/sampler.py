@@ -15,6 +15,11 @@ from metareward.ids import content_id, content_seed
 from metareward.params import Engine, Resources
 
 PACKAGE = Path(__file__).parents[2]
+Watch = Callable[[Iterable[Completion]], None]
+
+
+def _see_nothing(_: Iterable[Completion]) -> None:
+    """The watch of a stage that nothing stops."""
 
 
 class Sampler:
@@ -28,10 +33,11 @@ class Sampler:
         self.engine, self.resources, self.model, self.work, self.label = engine, resources, model, work, label
         self._loaded: Generator | None = None
 
-    def __call__(self, requests: Callable[[], Iterable[Request]]) -> pl.DataFrame:
+    def __call__(self, requests: Callable[[], Iterable[Request]], watch: Watch = _see_nothing) -> pl.DataFrame:
         """Completions of the requests (journal.COMPLETIONS); a run that was stopped goes on from its journal.
 
         requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
+        watch: is given the completions as they come, and may stop the stage; what was generated stays in the journal.
         """
         total, asked, seed = 0, hashlib.blake2b(), 0
         for request in requests():
@@ -65,7 +71,7 @@ class Sampler:
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
                 bar.update(completions - bar.n)
 
-            return run(complete, total, journal, show)
+            return run(complete, total, journal, show, watch)
 
     @cached_property
     def _model_digest(self) -> str:
