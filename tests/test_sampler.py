@@ -1,6 +1,7 @@
 """What the texts of a stage depend on, and what not: the settings and the code in a journal's fingerprint."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from metareward.engines.common import device, sampler
 from metareward.engines.common.interface import Completion, Request, Sampling
 from metareward.engines.common.sampler import Sampler, text_settings
+from metareward.errors import UserError
 from metareward.load_params import load_params
+from metareward.locks import acquire
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "profiles/demo.yaml")
@@ -80,3 +83,25 @@ def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does
     own = {path.relative_to(ROOT).as_posix() for path in (ROOT / f"src/metareward/engines/{engine}").glob("*.py")}
     assert stale == common | own | {"src/metareward/ids.py"}
     assert "src/metareward/engines/common/chat.py" in stale
+
+
+def test_a_stage_waits_for_its_journal_as_long_as_the_params_say(tmp_path, monkeypatch):
+    class Writer:
+        def generate(self, requests, done):
+            yield from ([Completion(request.id, 0, "a text", 2, "stop")] for request in requests)
+
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(sampler, "load_engine", lambda *_: Writer())
+    requests = [Request("r", [{"role": "user", "content": "Hi"}], 1, Sampling(0.8, 0.95, 8), 1)]
+
+    def texts(hours):
+        resources = PARAMS.resources.model_copy(update={"wait_hours": hours})
+        return Sampler(PARAMS.engine, resources, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
+
+    written = texts(0.0)
+    (folder,) = (tmp_path / "work").iterdir()
+    lock = acquire(folder)
+    with pytest.raises(UserError, match="being written by process"):
+        texts(0.0)
+    threading.Timer(0.5, lock.release).start()
+    assert texts(1.0).equals(written)
