@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from accelerate import PartialState  # type: ignore[import-untyped]
 from datasets import Dataset, load_from_disk
 from transformers import AutoTokenizer, TrainerState
 from trl import DPOConfig, DPOTrainer
@@ -28,6 +27,7 @@ from metareward.training.loop import (
     trainer_arguments,
     training_folder,
 )
+from metareward.training.processes import by_main
 from metareward.training.rows import Metrics, Row, dpo_rows
 
 
@@ -68,8 +68,7 @@ def train_dpo(
                 "(params.yaml: dpo.on_empty)"
             )
         warnings.warn(f"{problem} The model is passed on unchanged.", stacklevel=2)
-        if PartialState().is_main_process:
-            replace_folder(out, lambda folder: shutil.copytree(model_path, folder))
+        by_main(lambda: replace_folder(out, lambda folder: shutil.copytree(model_path, folder)))
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
     folder = training_folder(work, model_path, [*rows, *held_out], settings, seed)
     arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
@@ -93,7 +92,7 @@ def train_dpo(
         processing_class=AutoTokenizer.from_pretrained(model_path),
     )
     train(trainer, rows, model_path, out, save_dtype)
-    metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings.batch_size)
+    metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings)
     return metrics | _reward_metrics(trainer.state, settings.keep)
 
 
@@ -108,10 +107,12 @@ class _Dpo(DPOTrainer):  # type: ignore[misc]
 
 def _dataset(rows: Sequence[Row], folder: Path) -> Dataset:
     """The rows on disk, where TRL keeps their reference log-probabilities for all processes and for a resumed run."""
-    process = PartialState()
-    if process.is_main_process and not folder.is_dir():
-        replace_folder(folder, lambda temporary: Dataset.from_dict(columns_of(rows)).save_to_disk(temporary))
-    process.wait_for_everyone()
+
+    def write() -> None:
+        if not folder.is_dir():
+            replace_folder(folder, lambda temporary: Dataset.from_dict(columns_of(rows)).save_to_disk(temporary))
+
+    by_main(write)
     return load_from_disk(str(folder))
 
 

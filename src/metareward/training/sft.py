@@ -65,7 +65,7 @@ def train_sft(
         processing_class=AutoTokenizer.from_pretrained(model_path),
     )
     train(trainer, rows, model_path, out, save_dtype)
-    return metrics | step_metrics(trainer.state, len(rows), settings.batch_size)
+    return metrics | step_metrics(trainer.state, len(rows), settings)
 
 
 class _Sft(SFTTrainer):  # type: ignore[misc]
