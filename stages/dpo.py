@@ -10,7 +10,7 @@ from metareward.training.dpo import train_dpo
 
 def dpo(iteration: str, prev: str) -> None:
     params, stage, folder = load(), Stage("dpo", iteration), iteration_folder(iteration)
-    columns = ["pair_id", "messages", "chosen", "rejected"]
+    columns = ["pair_id", "messages", "chosen", "rejected", "chosen_finish", "rejected_finish"]
     pairs, hints = [], []
     for role in ("actor", "judge"):
         table = read_table(folder / f"{role}_pairs.parquet", f"{role}_pairs")

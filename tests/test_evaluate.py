@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from metareward.evaluation.held_out import held_out_results, pairwise_agreement, rank_correlation
 from metareward.evaluation.win_rate import win_rate
@@ -87,6 +87,20 @@ def test_win_rate_averages_the_two_orders():
     assert rate == pytest.approx(0.75)
     assert 0.5 <= low < rate < high <= 1.0
     assert win_rate(rows.reverse(), 1000, 0) == (rate, low, high)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "won"),
+    [((None, None), 3), (("model", "baseline"), 3), (("model", "model"), 6), (("baseline", "baseline"), 0)],
+)
+def test_equal_outcomes_do_not_claim_certainty(outcome, won):
+    """Resampling six equal outcomes gives them again: [0.5, 0.5]. Wilson's interval of 3, 6 or 0 of 6, by scipy."""
+    rows = [(f"p{k}", first, winner) for k in range(6) for first, winner in zip((True, False), outcome, strict=True)]
+    expected = binomtest(won, 6).proportion_ci(method="wilson")
+    rate, low, high = win_rate(comparisons(*rows), 100, 0)
+    assert rate == won / 6
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert high - low > 0.3
 
 
 def test_win_rate_of_one_or_no_prompt_has_no_interval():

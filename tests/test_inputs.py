@@ -16,6 +16,7 @@ from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import parse_params
+from metareward.roles.judge import judgments_table
 from metareward.selection.eft import select_eft
 from metareward.templates.texts import load_templates
 
@@ -100,6 +101,23 @@ def test_ranked_replies_give_examples_where_the_seed_agrees_with_people():
     )  # fmt: skip
     found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert sorted(found["target"]) == ["p1 0", "p2 0"]
+
+
+def test_a_judgment_that_was_cut_teaches_nothing():
+    """It holds a score that the seed might have gone on from; SFT would end it with an end of turn."""
+    asked = replies().with_columns(pl.lit("q").alias("source"))
+    rows = [
+        ("p1", "Score: 4", "stop"),
+        ("p2", "Score: 2", "length"),
+        ("q1", "Score: 4", "stop"),
+        ("q2", "Score: 2", "stop"),
+    ]
+    columns = ["request_id", "text", "finish_reason"]
+    completions = pl.DataFrame(rows, schema=columns, orient="row").with_columns(sample=pl.lit(0), n_tokens=pl.lit(3))
+    judgments = judgments_table(asked, completions.with_columns(pl.col("sample", "n_tokens").cast(pl.Int64)))
+    found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
+    assert sorted(found["score"]) == [2.0, 4.0]  # of q alone
+    assert all("Q?" in messages[0]["content"] for messages in found["messages"])
 
 
 def test_the_most_frequent_score_is_down_sampled():

@@ -14,8 +14,8 @@ def tables():
         "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason"],
         "battles": ["judgment_a", "judgment_b", "winner", "invalid_reason"],
         "elo": ["response_id", "ridge"],
-        "actor_pairs": ["chosen_chars", "rejected_chars"],
-        "judge_pairs": ["chosen_chars", "rejected_chars"],
+        "actor_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
+        "judge_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
         "actor_no_pairs": ["reason"],
         "judge_no_pairs": ["reason"],
     }
@@ -42,7 +42,7 @@ def tables():
             ("j3", "j1", None, "tie"),
         ],
         "elo": [("r1", 0.01), ("r1", 0.01), ("r2", 0.0)],
-        "actor_pairs": [(10, 20), (30, 50)],
+        "actor_pairs": [(10, 20, "stop", "length"), (30, 50, "stop", "stop")],
         "judge_pairs": [],
         "actor_no_pairs": [("equal_scores",), ("equal_scores",)],
         "judge_no_pairs": [("not_chosen",), ("chosen_judgment_too_long",)],
@@ -68,6 +68,8 @@ def test_metrics_of_an_iteration(tables):
         "actor_pairs.none": {"equal_scores": 2},
         "actor_pairs.chosen_chars": 20.0,
         "actor_pairs.rejected_chars": 35.0,
+        "actor_pairs.chosen_cut": 0,
+        "actor_pairs.rejected_cut": 1,
         "meta_judge.battles": 5,
         "meta_judge.readable": 0.8,
         "meta_judge.invalid": {"tie": 1},
@@ -82,6 +84,12 @@ def test_metrics_of_an_iteration(tables):
 def test_the_histogram_has_a_bin_for_each_half_point(tables):
     shares = {row["score"]: row["share"] for row in score_histogram(tables["judgments"])}
     assert shares == {half / 2: 0 for half in range(11)} | {2.0: 0.6667, 5.0: 0.3333}
+
+
+def test_scores_between_half_points_go_to_the_nearest():
+    judgments = pl.DataFrame({"score": [4.4, 4.6, 4.9, None]})
+    shares = {row["score"]: row["share"] for row in score_histogram(judgments) if row["share"]}
+    assert shares == {4.5: 0.6667, 5.0: 0.3333}
 
 
 def test_metrics_are_keyed_by_group_metric_and_checkpoint():

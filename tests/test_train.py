@@ -43,6 +43,7 @@ DPO = Dpo(
     epochs=1.0,
     max_steps=None,
     max_length=256,
+    cut_texts="open",
     gradient_checkpointing=False,
     keep="last",
     held_out=0.0,
@@ -95,6 +96,8 @@ def preference_pairs(n: int) -> pl.DataFrame:
             "messages": user(f"Say {'so ' * (k % 3)}"),
             "chosen": f"Good {k}.",
             "rejected": f"A bad one{'!' * k}",
+            "chosen_finish": "stop",
+            "rejected_finish": "stop",
         }
         for k in range(n)
     ]
@@ -202,7 +205,7 @@ def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path,
 def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_path, keep):
     # what is held out prefers the opposite, so training makes it worse and the first epoch is the best
     settings = change(DPO, epochs=3.0, keep=keep, held_out=0.1)
-    drawn = dpo.dpo_rows(tiny_model, preference_pairs(5), 256, 0.1, 1)[1]
+    drawn = dpo.dpo_rows(tiny_model, preference_pairs(5), settings, 1)[1]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     held_out = pl.col("chosen").map_elements(
         lambda text: encode_target(tokenizer, text) == drawn[0]["chosen_ids"], return_dtype=pl.Boolean
@@ -249,6 +252,47 @@ def test_dpo_counts_what_is_too_long_and_what_is_identical(tiny_model, tmp_path)
     counts = {"rows_in": 4, "rows_trained": 2, "rows_held_out": 0, "too_long": 1, "identical": 1}
     assert counts.items() <= metrics.items()
     assert (metrics["actor_pairs"], metrics["judge_pairs"]) == (1, 1)
+
+
+def cut_pairs() -> pl.DataFrame:
+    """p0 whole; p1 chosen, p2 rejected, p3 both cut; p4 equal but for its end; p5 cut before it had a character."""
+    pairs = preference_pairs(6).with_columns(pl.col("chosen").str.replace(r"\.$", ""))
+    number = pl.col("pair_id").str.slice(1).cast(pl.Int64)
+    return pairs.with_columns(
+        chosen_finish=pl.when(number.is_in([1, 3, 4, 5])).then(pl.lit("length")).otherwise(pl.lit("stop")),
+        rejected_finish=pl.when(number == 2)
+        .then(pl.lit("content_filter"))
+        .when(number == 3)
+        .then(pl.lit("length"))
+        .otherwise(pl.lit("stop")),
+        chosen=pl.when(number == 4).then("rejected").when(number == 5).then(pl.lit("")).otherwise("chosen"),
+    )
+
+
+def test_a_text_that_was_cut_gets_no_end_of_turn(tiny_model):
+    """Else a model learns to stop in the middle of a sentence."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    pairs = cut_pairs()
+    rows, _, metrics = dpo.dpo_rows(tiny_model, pairs, DPO, 1)
+    closed = [tuple(row[f"{role}_ids"][-1] == end for role in ("chosen", "rejected")) for row in rows]
+    assert closed == [(True, True), (False, True), (True, False), (False, False)]
+    for row, pair in zip(rows, pairs.iter_rows(named=True), strict=False):
+        for role in ("chosen", "rejected"):
+            assert tokenizer.decode([id_ for id_ in row[f"{role}_ids"] if id_ != end]) == pair[role]
+    counts = {"rows_in": 6, "chosen_cut": 4, "rejected_cut": 2, "cut": 1, "identical": 1}
+    assert counts.items() <= metrics.items()
+
+
+def test_pairs_with_a_cut_text_are_trained_open_or_left_out_and_counted(tiny_model, tmp_path):
+    parts = ("rows_trained", "rows_held_out", "cut", "too_long", "not_reached", "identical")
+    for cut_texts, counts in (("open", [4, 0, 1, 0, 0, 1]), ("drop", [1, 0, 5, 0, 0, 0])):
+        settings = change(DPO, cut_texts=cut_texts)
+        metrics = train_dpo(tiny_model, cut_pairs(), tmp_path / cut_texts, settings, tmp_path / "work", 1)
+        assert [metrics[part] for part in parts] == counts
+        assert (metrics["rows_in"], metrics["chosen_cut"], metrics["rejected_cut"]) == (6, 4, 2)
+    opened, dropped = (contents(tmp_path / name)["model.safetensors"] for name in ("open", "drop"))
+    assert opened != dropped
 
 
 def test_a_row_that_the_trainer_drops_is_noticed(tiny_model, tmp_path, monkeypatch):

@@ -154,6 +154,7 @@ class Dpo(_Section):
     epochs: Positive
     max_steps: CountOrNull
     max_length: Count
+    cut_texts: Literal["open", "drop"]  # a text cut at max_tokens: without end of turn, or its pair is left out
     gradient_checkpointing: Switch
     keep: Literal["last", "best"]  # best: lowest loss on the held-out pairs
     held_out: Annotated[StrictFloat, Field(ge=0, lt=1), _NUMBER]

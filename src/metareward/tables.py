@@ -37,6 +37,8 @@ _PAIR: Columns = {
     "rejected": pl.String,
     "chosen_id": pl.String,
     "rejected_id": pl.String,
+    "chosen_finish": pl.String,  # the finish_reason of the text: "stop", or it was cut
+    "rejected_finish": pl.String,
 }
 _LENGTHS: Columns = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
 

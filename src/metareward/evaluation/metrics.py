@@ -22,7 +22,7 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     metrics = {
         "data.responses": responses.height,
         "data.duplicates": responses.height - unique.height,
-        "data.responses_cut": (responses["finish_reason"] == "length").sum(),
+        "data.responses_cut": (~responses["finish_reason"].is_in(["stop", "too_long"])).sum(),
         "data.prompts_too_long": responses.filter(finish_reason="too_long")["prompt_id"].n_unique(),
         "data.response_chars": _mean_chars(responses),
         "judge.judgments": judgments.height,
@@ -36,6 +36,8 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
         "actor_pairs.chosen_chars": actor["chosen_chars"].mean(),
         "actor_pairs.rejected_chars": actor["rejected_chars"].mean(),
+        "actor_pairs.chosen_cut": (actor["chosen_finish"] != "stop").sum(),
+        "actor_pairs.rejected_cut": (actor["rejected_finish"] != "stop").sum(),
         "meta_judge.battles": battles.height,
         "meta_judge.readable": battles["winner"].is_not_null().mean(),
         "meta_judge.invalid": _reasons(battles["invalid_reason"]),

@@ -19,4 +19,4 @@ def why_unfinished(text: str | None, finish_reason: str) -> str | None:
     """Why a completion cannot be read at all, or null."""
     if text is None:
         return "prompt_too_long"
-    return "length" if finish_reason == "length" else None
+    return finish_reason if finish_reason != "stop" else None

@@ -44,14 +44,17 @@ def train_dpo(
 ) -> Metrics:
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
-    pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected. hint: what the caller knows of why there are
-    no pairs. work, save_steps, save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
+    pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected, and how these two ended: chosen_finish,
+    rejected_finish. A text whose finish is not "stop" was cut and did not end there: it gets no end-of-turn token, or
+    its pair is left out (settings.cut_texts). hint: what the caller knows of why there are no pairs. work, save_steps,
+    save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
 
-    Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + not_reached + identical (chosen and
-    rejected are the same tokens); actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt
-    counted with each text; loss_*: in nats per pair; reward_*: β (log-probability of the policy - of the reference),
-    mean over the steps of the last epoch, each pair seen before its own step; held_out_*: of the weights that are
-    written.
+    Returns the metrics: rows_in = rows_trained + rows_held_out + cut + too_long + not_reached + identical. cut: left
+    out because a text was cut, or was cut before it had a character; identical: chosen and rejected are the same text
+    or tokens. chosen_cut, rejected_cut: of rows_in, the texts that were cut; actor_pairs, judge_pairs: of those that
+    fit; tokens: of one epoch, the prompt counted with each text; repeated: as `train_sft`; loss_*: in nats per pair;
+    reward_*: β (log-probability of the policy - of the reference), mean over the steps of the last epoch, each pair
+    seen before its own step; held_out_*: of the weights that are written.
     With no pair left and on_empty "copy" the model is passed on unchanged: a warning, and copied = 1.
     """
     if settings.keep == "best" and not settings.held_out:
@@ -59,7 +62,7 @@ def train_dpo(
             "keep is best, which compares losses on held-out pairs, but held_out is 0. Set it to 0.1, say, or keep to "
             "last. (params.yaml: dpo.held_out)"
         )
-    rows, held_out, metrics = dpo_rows(model_path, pairs, settings.max_length, settings.held_out, seed)
+    rows, held_out, metrics = dpo_rows(model_path, pairs, settings, seed)
     if not rows:
         problem = f"no preference pair is left to train on: {listed(metrics)}. {hint}".strip()
         if settings.on_empty == "error":

@@ -42,8 +42,10 @@ def train_sft(
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
-    not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
-    loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al. 2024, section 3.1.
+    not_reached (max_steps ended the first epoch); repeated: rows seen once more than the epochs say, since several
+    processes fill up the last step of an epoch with rows from its beginning; tokens and target_tokens of one epoch;
+    loss_first, loss_last and loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al.
+    2024, section 3.1.
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """

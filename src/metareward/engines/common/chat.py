@@ -31,9 +31,10 @@ def encode_chats(
     return _encode(tokenizer, [_template_parts(tokenizer, messages, add_generation_prompt) for messages in chats])
 
 
-def encode_target(tokenizer: Any, text: str) -> list[int]:
+def encode_target(tokenizer: Any, text: str, ended: bool = True) -> list[int]:
     """The ids that an assistant's turn of this text ends with: the text, then the end-of-turn token.
 
+    ended: false for a text that was cut before its end, which gets no such token.
     They are the ids a generation of this text would have. Raises UserError when the template closes an assistant's
     turn with no special token, since a model then can't learn to stop.
     """
@@ -43,7 +44,7 @@ def encode_target(tokenizer: Any, text: str) -> list[int]:
     end = next((place for place in range(start, len(parts)) if isinstance(parts[place][0], int)), None)
     if end is None:
         raise UserError("the chat template ends an assistant's turn with no special token, so no response can end.")
-    return _encode(tokenizer, [parts[start : end + 1]])[0]
+    return _encode(tokenizer, [parts[start : end + 1] if ended else parts[start : start + 1]])[0]
 
 
 def _template_parts(

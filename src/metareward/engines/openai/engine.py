@@ -16,7 +16,7 @@ from typing import Any
 
 import openai
 
-from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long
+from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long, written
 from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
 from metareward.errors import UserError
@@ -88,12 +88,11 @@ class OpenAIEngine:
 
     def _completion(self, prompt: EncodedRequest, choice: Any) -> Completion:
         """vLLM returns token ids; from another server's text their number is what the text has."""
-        ended = choice.finish_reason == "stop"
         tokens = getattr(choice, "token_ids", None)
         if tokens:
-            return completion(self.tokenizer, prompt, choice.index, tokens, ended and tokens[-1] in self.ends)
-        n_tokens = len(self.tokenizer(choice.text, add_special_tokens=False)["input_ids"]) + ended
-        return Completion(prompt.request.id, choice.index, choice.text, n_tokens, "stop" if ended else "length")
+            return completion(self.tokenizer, prompt, choice.index, tokens, choice.finish_reason, self.ends)
+        n_tokens = len(self.tokenizer(choice.text, add_special_tokens=False)["input_ids"])
+        return written(prompt, choice.index, choice.text, n_tokens, choice.finish_reason)
 
 
 def _reason(error: openai.OpenAIError) -> str:

@@ -115,9 +115,10 @@ class TransformersEngine:
                 places, tokens = places[order], tokens[torch.from_numpy(order).to(self.device)]
                 running.keep(order)
             logits = running.step(tokens)
+        finishes = np.where(ended, "stop", "length").tolist()
         return [
-            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), bool(ended[row]))
-            for row, (prompt, sample) in enumerate(zip(rows, samples, strict=True))
+            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), finish, self.ends)
+            for row, (prompt, sample, finish) in enumerate(zip(rows, samples, finishes, strict=True))
         ]
 
 

@@ -84,7 +84,7 @@ class VllmEngine:
     def _completions(self, prompt: EncodedRequest, output: Any) -> list[Completion]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
         return [
-            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason == "stop") for s in samples
+            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason, self.ends) for s in samples
         ]
 
     def _sampling(self, prompt: EncodedRequest) -> SamplingParams:
