@@ -38,6 +38,22 @@ def test_slices_are_disjoint_and_seeded():
     assert slices[0] == set(slice_prompts(pool.reverse(), 24, 0, 1)["prompt_id"])
 
 
+def test_a_repeated_prompt_is_read_once(tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "a", "category": "x"}\n')
+    pool = read_prompts(tmp_path / "prompts.jsonl", "")
+    assert list(pool.select("prompt", "source").iter_rows()) == [("a", "prompts"), ("b", "prompts")]
+
+
+def test_replies_to_the_first_prompts_are_read():
+    path = Path("data/samples/eval_judged.jsonl")
+    every, some = read_replies(path, ""), read_replies(path, "", 3)
+    assert (
+        some["prompt_id"].unique(maintain_order=True).to_list()
+        == (every["prompt_id"].unique(maintain_order=True).to_list()[:3])
+    )
+    assert some.equals(every.filter(pl.col("prompt_id").is_in(some["prompt_id"].implode())))
+
+
 def test_sample_data_is_what_its_readme_says():
     pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
     held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
@@ -126,3 +142,8 @@ def test_the_most_frequent_score_is_down_sampled():
     )  # fmt: skip
     found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert Counter(found["score"]) == {5.0: 2, 2.0: 2, 1.0: 1}
+    drawn = {
+        tuple(sorted(select_eft(replies(), judgments, load_templates(PARAMS.templates), seed)["target"]))
+        for seed in range(20)
+    }
+    assert len(drawn) == 3  # any two of the three, by the seed

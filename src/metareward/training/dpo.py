@@ -5,7 +5,6 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from datasets import Dataset, load_from_disk
@@ -29,6 +28,7 @@ from metareward.training.loop import (
 )
 from metareward.training.processes import by_main
 from metareward.training.rows import Metrics, Row, dpo_rows
+from metareward.training.trl_internals import OwnRows, logits_of_targets
 
 
 def train_dpo(
@@ -77,35 +77,31 @@ def train_dpo(
     arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
     if settings.keep == "best":
         arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
-    trainer = _Dpo(
-        load_model(model_path),
-        args=DPOConfig(
-            **arguments,
-            lr_scheduler_type="cosine",
-            beta=settings.beta,
-            gradient_checkpointing=settings.gradient_checkpointing,
-            # once a pair instead of once an epoch, and without a second model in memory
-            precompute_ref_log_probs=True,
-            eval_strategy="epoch" if held_out else "no",
-            per_device_eval_batch_size=settings.micro_batch_size,
-        ),
-        data_collator=DataCollatorForPreference(pad_token_id=PAD),
-        train_dataset=_dataset(rows, folder / "rows"),
-        eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
-        processing_class=AutoTokenizer.from_pretrained(model_path),
-    )
-    train(trainer, rows, model_path, out, save_dtype)
+    with logits_of_targets():
+        trainer = _Dpo(
+            load_model(model_path),
+            args=DPOConfig(
+                **arguments,
+                lr_scheduler_type="cosine",
+                beta=settings.beta,
+                gradient_checkpointing=settings.gradient_checkpointing,
+                # once a pair instead of once an epoch, and without a second model in memory
+                precompute_ref_log_probs=True,
+                eval_strategy="epoch" if held_out else "no",
+                per_device_eval_batch_size=settings.micro_batch_size,
+            ),
+            data_collator=DataCollatorForPreference(pad_token_id=PAD),
+            train_dataset=_dataset(rows, folder / "rows"),
+            eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
+            processing_class=AutoTokenizer.from_pretrained(model_path),
+        )
+        train(trainer, rows, model_path, out, save_dtype)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings)
     return metrics | _reward_metrics(trainer.state, settings.keep)
 
 
-class _Dpo(DPOTrainer):  # type: ignore[misc]
-    def _send_telemetry(self) -> None:
-        """Nobody is told about a run."""
-
-    def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
-        """The rows are token ids already; TRL's own way from text to ids drops the long ones silently."""
-        return dataset
+class _Dpo(OwnRows, DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer for DPO, on our rows."""
 
 
 def _dataset(rows: Sequence[Row], folder: Path) -> Dataset:

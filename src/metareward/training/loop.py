@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import trl.trainer.utils
 from datasets.utils import disable_progress_bars
 from transformers import (
     AutoModelForCausalLM,
@@ -134,8 +133,6 @@ def load_model(model_path: Path) -> PreTrainedModel:
     if process.device.type == "cpu":
         _keep_freed_memory()
         share_prefixes(model)
-        # TRL computes the logits of every position where Triton is missing, and those with a target where it is there
-        trl.trainer.utils._use_triton = lambda device: True
     return model
 
 

@@ -22,6 +22,7 @@ from metareward.training.loop import (
     training_folder,
 )
 from metareward.training.rows import Metrics, sft_rows
+from metareward.training.trl_internals import OwnRows, logits_of_targets
 
 
 def train_sft(
@@ -53,23 +54,23 @@ def train_sft(
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, seed)
-    trainer = _Sft(
-        load_model(model_path),
-        SFTConfig(
-            **trainer_arguments(settings, folder, seed, save_steps, "sft"),
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
-            gradient_checkpointing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
-        train_dataset=Dataset.from_dict(columns_of(rows)),
-        processing_class=AutoTokenizer.from_pretrained(model_path),
-    )
-    train(trainer, rows, model_path, out, save_dtype)
+    with logits_of_targets():
+        trainer = _Sft(
+            load_model(model_path),
+            SFTConfig(
+                **trainer_arguments(settings, folder, seed, save_steps, "sft"),
+                lr_scheduler_type="cosine_with_min_lr",
+                lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
+                gradient_checkpointing=False,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            ),
+            data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
+            train_dataset=Dataset.from_dict(columns_of(rows)),
+            processing_class=AutoTokenizer.from_pretrained(model_path),
+        )
+        train(trainer, rows, model_path, out, save_dtype)
     return metrics | step_metrics(trainer.state, len(rows), settings)
 
 
-class _Sft(SFTTrainer):  # type: ignore[misc]
-    def _send_telemetry(self) -> None:
-        """Nobody is told about a run."""
+class _Sft(OwnRows, SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer for SFT, on our rows."""

@@ -19,17 +19,19 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: 
 import torch
 import transformers.utils
 
-# Assisted decoding alone needs sklearn, and object detection scipy: unused here, and 1.9 s at import in every stage.
-transformers.utils.is_sklearn_available = transformers.utils.is_scipy_available = lambda: False
-from transformers import AutoModelForCausalLM
+from metareward.engines.transformers.extras import no_extras
+
+with no_extras():
+    from transformers import AutoModelForCausalLM
 
 from metareward.engines.common.batches import EncodedRequest, completion, encode, plan_batches, too_long
 from metareward.engines.common.device import best_dtype
 from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
+from metareward.engines.transformers.attention import supports
 from metareward.engines.transformers.padded import PaddedRows
 from metareward.engines.transformers.sampling import sample_tokens, uniform_streams
-from metareward.engines.transformers.tree import Tree, compaction, supports, use_tree
+from metareward.engines.transformers.tree import Tree, compaction, use_tree
 from metareward.errors import UserError
 
 
