@@ -173,5 +173,5 @@ def test_comparisons_name_the_winner_whichever_order():
             "finish_reason": ["stop", "stop"],
         }
     )
-    found = comparisons_table(compared, completions)
+    found = comparisons_table(compared, completions, "line")
     assert dict(found.select("model_first", "winner").iter_rows()) == {True: "model", False: "baseline"}

@@ -130,7 +130,8 @@ def test_a_judgment_that_was_cut_teaches_nothing():
     ]
     columns = ["request_id", "text", "finish_reason"]
     completions = pl.DataFrame(rows, schema=columns, orient="row").with_columns(sample=pl.lit(0), n_tokens=pl.lit(3))
-    judgments = judgments_table(asked, completions.with_columns(pl.col("sample", "n_tokens").cast(pl.Int64)))
+    completions = completions.with_columns(pl.col("sample", "n_tokens").cast(pl.Int64))
+    judgments = judgments_table(asked, completions, "line")
     found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert sorted(found["score"]) == [2.0, 4.0]  # of q alone
     assert all("Q?" in messages[0]["content"] for messages in found["messages"])
