@@ -131,6 +131,12 @@ def test_a_config_is_asked_whatever_the_model_is(settings):
     assert not supports(model)
 
 
+def test_a_convolution_over_tokens_is_seen_though_no_config_tells_of_it():
+    model = model_of("Llama")
+    model.model.layers[1].mixer = torch.nn.Conv1d(4, 4, 2)
+    assert not supports(model)
+
+
 def test_a_layer_that_asks_for_more_than_plain_attention_is_not_answered():
     """A second net below `supports`: a cap that no config told of."""
     model = model_of("Gemma2", layer_types=FULL)
