@@ -22,7 +22,7 @@ test-vllm: .venv-vllm/test.installed
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py
 
 test-kills: .venv/test.installed
-	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py
+	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py tests/test_experiments.py
 
 .venv/run.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=/path/to/python3.11 or newer"; exit 2; }

@@ -20,7 +20,7 @@ def draw(plots: Path, out: Path) -> None:
     figure, axes = plt.subplots(1, len(PANELS), figsize=(15, 3.2), constrained_layout=True)
     order = [row["checkpoint"] for row in json.loads((plots / "response_chars.json").read_text())]
     for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
-        rows = json.loads((plots / f"{name}.json").read_text())
+        rows = [row for row in json.loads((plots / f"{name}.json").read_text()) if row["value"] is not None]
         for metric in dict.fromkeys(row["metric"] for row in rows):
             points = [row for row in rows if row["metric"] == metric]
             places = [order.index(row["checkpoint"]) for row in points]

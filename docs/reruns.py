@@ -19,11 +19,14 @@ DISPATCHER = SOURCE / "metareward/engines/common/load.py"  # imports the engine 
 UNABLE = {
     "src/metareward/__init__.py": "sets how often progress lines come",
     "src/metareward/errors.py": "ends a stage, and writes nothing",
+    "src/metareward/locks.py": "says who may write a folder of `.work`, and how long others wait",
+    "src/metareward/checkout.py": "ends a stage that would run the code of another copy of the project",
     "src/metareward/params.py": "types of params: what a stage reads of them it names in dvc.yaml",
     "src/metareward/spelling.py": "reads a value of params.yaml: what a stage reads of them it names in dvc.yaml",
     "src/metareward/load_params.py": "reads params.yaml, or ends the stage",
     "src/metareward/tables.py": "checks and sorts: a table of another schema is refused by the stage that reads it",
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",
+    "src/metareward/pipeline/clones.py": "says which inputs are missing, or missing elsewhere",
     "src/metareward/pipeline/frame.py": "how a stage begins and ends",
     "src/metareward/pipeline/dvc_locks.py": "ends a stage whose DVC is gone",
     "src/metareward/engines/ray/engine.py": "carries requests to engines in other processes, and decides no text",
@@ -66,14 +69,17 @@ def imports_of(script: Path, engine: str) -> set[str]:
     return seen
 
 
-def code_of(dependencies: list[str], engine: str) -> set[str]:
-    """The Python files among a stage's dependencies, those in folders included, when params name this engine."""
+def code_of(dependencies: list[str], engine: str, packages: bool = False) -> set[str]:
+    """The Python files among a stage's dependencies, those in folders included, when params name this engine.
+
+    packages: also the `__init__.py` of those folders, which hold nothing but words.
+    """
     found = set()
     for dependency in dependencies:
         path = ROOT / dependency.replace("${engine.name}", engine)
         if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "stages"):
             found |= {path} if path.is_file() else set(path.rglob("*.py"))
-    return {path.relative_to(ROOT).as_posix() for path in found if path.name != "__init__.py"}
+    return {path.relative_to(ROOT).as_posix() for path in found if packages or path.name != "__init__.py"}
 
 
 def stages() -> dict[str, dict]:
@@ -88,7 +94,7 @@ def table() -> str:
     by_module: dict[str, dict[str, list[str]]] = {}
     for name, stage in stages().items():
         for engine in ENGINES:
-            for module in code_of(stage["deps"], engine):
+            for module in code_of(stage["deps"], engine, packages=True):
                 by_module.setdefault(module, {}).setdefault(name, []).append(engine)
     for module, engines in sorted(by_module.items()):
         always = [name for name, found in engines.items() if len(found) == len(ENGINES)]

@@ -17,8 +17,19 @@ def dpo(iteration: str, prev: str) -> None:
         none = read_table(folder / f"{role}_no_pairs.parquet", "no_pairs")
         pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
         hints.append(f"prompts without {role} pair: {tally(none['reason'])}")
-    hint, save_steps, out = "; ".join(hints) + ".", params.resources.save_steps, MODELS / iteration
-    metrics = train_dpo(MODELS / prev, pl.concat(pairs), out, params.dpo, stage.work, params.seed, hint, save_steps)
+    hint, resources, out = "; ".join(hints) + ".", params.resources, MODELS / iteration
+    metrics = train_dpo(
+        MODELS / prev,
+        pl.concat(pairs),
+        out,
+        params.dpo,
+        stage.work,
+        params.seed,
+        hint,
+        resources.save_steps,
+        steps=TRAINING / f"{iteration}.parquet",
+        wait_hours=resources.wait_hours,
+    )
     write_json(metrics, TRAINING / f"{iteration}.json")
     say(stage, f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")
 

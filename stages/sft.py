@@ -9,8 +9,18 @@ from metareward.training.sft import train_sft
 def sft() -> None:
     params, stage = load(), Stage("sft")
     examples = read_table(EFT / "eft.parquet", "eft")
-    save_steps = params.resources.save_steps
-    metrics = train_sft(MODELS / "seed", examples, MODELS / "sft", params.sft, stage.work, params.seed, save_steps)
+    resources, out, steps = params.resources, MODELS / "sft", TRAINING / "sft.parquet"
+    metrics = train_sft(
+        MODELS / "seed",
+        examples,
+        out,
+        params.sft,
+        stage.work,
+        params.seed,
+        resources.save_steps,
+        steps=steps,
+        wait_hours=resources.wait_hours,
+    )
     write_json(metrics, TRAINING / "sft.json")
     say(stage, f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")
 

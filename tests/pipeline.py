@@ -19,14 +19,21 @@ class Clone:
         self.folder = folder / "my clone"
         listed = _git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
+            if (ROOT / name).is_file() or (ROOT / name).is_symlink():
                 target = self.folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, target)
+                shutil.copy2(ROOT / name, target, follow_symlinks=False)
         _git(self.folder, "init", "--quiet", "--initial-branch=main")
         _git(self.folder, "config", "user.name", "Tester")
         _git(self.folder, "config", "user.email", "tester@example.org")
         self.commit("the project")
+
+    @classmethod
+    def at(cls, folder: Path) -> "Clone":
+        """A clone that was made in another way."""
+        clone = cls.__new__(cls)
+        clone.folder = folder
+        return clone
 
     def commit(self, message: str) -> None:
         _git(self.folder, "add", "--all")

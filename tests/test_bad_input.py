@@ -83,8 +83,8 @@ def test_the_shipped_params_are_in_order(project):
         ("evaluate.referee", "gpt", ["'gpt'", "sft", "evaluate.referee"]),
         ("eft.kinds", ["judging"], ["judge", "eft.kinds"]),
         ("prompts.per_iteration", 1000, ["need 4000", "prompts.per_iteration"]),
-        ("prompts.file", "none.jsonl", ["none.jsonl cannot be read", "prompts.file"]),
-        ("templates.judge", "none.txt", ["none.txt cannot be read", "templates.judge"]),
+        ("prompts.file", "none.jsonl", ["none.jsonl is missing", "prompts.file"]),
+        ("templates.judge", "none.txt", ["none.txt is missing", "templates.judge"]),
     ],
 )
 def test_params(project, key, value, culprits):

@@ -19,7 +19,8 @@ WINGS = ["templates", "inputs", "engines", "roles", "selection", "training", "ev
 
 
 def script(name):
-    return ROOT / "stages" / f"{name.replace('-', '_')}.py"
+    """A stage's script is named as the stage is; summary-sft is where the chain of summaries begins."""
+    return ROOT / "stages" / f"{name.removesuffix('-sft').replace('-', '_')}.py"
 
 
 def test_every_stage_has_its_script_and_every_script_its_stage():

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -197,6 +198,28 @@ def test_a_second_writer_is_refused_by_name_until_the_first_is_dead(tmp_path):
         first.kill()
         first.wait()
     assert rows(run(Echo(), REQUESTS, Journal(stage, "f"))) == EXPECTED
+
+
+def test_a_second_one_that_waits_reads_what_the_first_has_written_and_generates_nothing(tmp_path, capfd):
+    stage = tmp_path / "respond"
+    first = writer(stage, 0.5)
+    assert first.stdout.readline() == "0\n"
+    late = Echo()
+    assert rows(run(late, REQUESTS, Journal(stage, "f", wait_hours=1))) == EXPECTED
+    assert late.asked == []
+    assert f"waiting for process {first.pid} on " in capfd.readouterr().err
+    assert first.wait() == 0
+
+
+def test_one_that_waits_for_a_process_that_is_killed_goes_on_from_there(tmp_path):
+    stage = tmp_path / "respond"
+    first = writer(stage, 1)
+    assert [first.stdout.readline() for _ in range(2)] == ["0\n", "6\n"]
+    threading.Timer(1.5, first.kill).start()
+    rest = Echo()
+    assert rows(run(rest, REQUESTS, Journal(stage, "f", wait_hours=1))) == EXPECTED
+    assert 0 < len(rest.asked) < len(REQUESTS)
+    first.wait()
 
 
 def test_killed_at_any_moment_a_rerun_keeps_what_was_written_and_ends_with_the_same_table(tmp_path):

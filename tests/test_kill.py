@@ -29,9 +29,11 @@ KILLS = int(os.environ.get("METAREWARD_KILLS", "3"))
 def undisturbed(tmp_path_factory):
     """A clone at the door of a stage that writes several parts; the table it gives, and how many seconds it takes."""
     clone = Clone(tmp_path_factory.mktemp("kill"))
-    journal = clone.folder / "src/metareward/journal.py"  # several parts on a fast machine, too
+    journal = clone.folder / "src/metareward/engines/common/journal.py"  # several parts on a fast machine, too
     journal.write_text(re.sub(r"SECONDS_PER_PART = [\d.]+", "SECONDS_PER_PART = 0.5", journal.read_text()))
-    clone.use_tiny_profile(prompts__per_iteration=24, judge__n=33, judge__max_tokens=128, engine__batch_tokens=4096)
+    clone.use_tiny_profile(
+        prompts__per_iteration=24, judge__n=33, judge__max_tokens=128, engine__transformers__batch_tokens=4096
+    )
     clone.run("dvc repro dedup@m1")
     clone.run("git add --force tiny")  # an experiment in a copy has what is committed
     clone.commit("all before the stage")

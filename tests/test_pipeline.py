@@ -1,7 +1,10 @@
 """The whole DAG on a tiny model: what runs, what reruns, and that the same commit gives the same bytes."""
 
+import base64
+import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,17 +17,19 @@ from metareward.tables import read_table
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "report",
+    "seed", "eft-judge", "eft", "sft", "summary-sft", "report",
     *(f"{stage}@{name}" for stage in ("evaluate", "compare") for name in ("seed", "sft", "m1", "m2")),
     *(
         f"{stage}@{name}"
         for stage in (
             "prompts", "respond", "dedup", "judge", "score", "actor-pairs", "choose", "meta-judge", "elo",
-            "judge-pairs", "dpo",
+            "judge-pairs", "dpo", "summary",
         )
         for name in ("m1", "m2")
     ),
 }  # fmt: skip
+
+SOURCES = ("src/", "stages/")
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,68 @@ def test_second_run_does_nothing(finished):
     assert stages_run(clone.run("dvc repro")) == set()
 
 
+def test_a_comment_in_a_module_reruns_the_stages_that_the_page_names_and_no_others(finished):
+    """Each module and each script in turn, against docs/reruns.md."""
+    from dvc.repo import Repo
+
+    clone, _, _ = finished
+    page = (clone.folder / "docs/reruns.md").read_text()
+    named = dict(re.findall(r"^\| `(\S+\.py)` \| (.*) \|$", page.split("No stage depends")[0], flags=re.MULTILINE))
+    files = [*clone.folder.glob("src/metareward/**/*.py"), *clone.folder.glob("stages/*.py")]
+    with Repo(clone.folder) as repo:
+        assert repo.status() == {}
+        # `dvc status` asks every dependency; those that are no code take nine tenths of its time, and stay as they are
+        code = [(stage, dep) for stage in repo.index.stages for dep in stage.deps if str(dep).startswith(SOURCES)]
+        for file in files:
+            name, before = file.relative_to(clone.folder).as_posix(), file.read_text()
+            words, _, engine = named.get(name, "").partition(" (where `engine.name` is ")
+            expected = set() if engine and "transformers" not in engine else set(filter(None, words.split(", ")))
+            file.write_text(before + "# a comment\n")
+            assert {stage.name.split("@")[0] for stage, dep in code if dep.status()} == expected, name
+            file.write_text(before)
+        assert repo.status() == {}
+    assert len(named) > 50
+    assert set(named) <= {file.relative_to(clone.folder).as_posix() for file in files}
+
+
+def test_an_edit_of_the_chat_encoding_generates_anew_though_the_journal_is_complete(finished):
+    clone, _, outputs = finished
+    table = "data/iterations/m1/responses.parquet"
+    chat, work = clone.folder / "src/metareward/engines/common/chat.py", clone.folder / ".work/respond@m1"
+    before, journals = chat.read_text(), set(work.iterdir())
+    chat.write_text(before + "# a comment\n")
+    assert stages_run(clone.run("dvc repro --single-item respond@m1")) == {"respond@m1"}
+    assert len(set(work.iterdir()) - journals) == 1
+    assert clone.outputs()[table] == outputs[table]
+    chat.write_text(before)
+    clone.run("dvc repro --single-item respond@m1")
+    assert stages_run(clone.run("dvc repro")) == set()
+
+
+def test_another_clone_pulls_all_of_a_run_and_has_nothing_to_do(finished, tmp_path):
+    """The profile's inputs lie where git ignores them: what `metareward check` says mends that."""
+    clone, _, outputs = finished
+    lines = re.findall(r"another clone .*?: (git add .*?) && git commit \(params", clone.run("metareward check"))
+    assert len(lines) == 8
+    clone.run(f"dvc remote add --default store '{tmp_path / 'store'}' && {' && '.join(lines)}")
+    clone.commit("all that another clone needs")
+    clone.run("dvc push --quiet")
+    assert "another clone" not in clone.run("metareward check")
+
+    other = tmp_path / "another clone"
+    here = f"cd '{other}' && "
+    clone.run(f"git clone --quiet . '{other}' && {here}dvc pull --quiet")
+    assert stages_run(clone.run(f"{here}dvc repro")) == set()
+    assert clone.run(f"{here}git status --porcelain") == ""
+    lock = yaml.safe_load((other / "dvc.lock").read_text())
+    assert {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]} == outputs
+
+    (other / "tiny/eft.jsonl").unlink()
+    assert "error: tiny/eft.jsonl is missing. Hint: git checkout -- tiny/eft.jsonl" in clone.run(
+        f"{here}metareward check", returncode=2
+    )
+
+
 def test_same_commit_gives_the_same_bytes(finished, tmp_path):
     _, _, outputs = finished
     again = Clone(tmp_path)
@@ -103,30 +170,160 @@ def test_same_commit_gives_the_same_bytes(finished, tmp_path):
     assert again.outputs() == outputs
 
 
-def test_ablation_reruns_from_pair_selection_on(finished):
+@pytest.fixture(scope="module")
+def ablations(finished):
+    """The clone with two experiments, `zero` and `one`, and the stages that each ran."""
     clone, _, _ = finished
     clone.commit("the tiny run")
-    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "report"}
+    zero = stages_run(clone.run("dvc exp run --name zero -S rho=0.0"))
+    one = stages_run(clone.run("dvc exp run --name one -S rho=schedule -S iterations.m2.rho=1.0"))
+    return clone, zero, one
+
+
+def test_ablation_reruns_from_pair_selection_on(ablations):
+    _, zero, one = ablations
+    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "report"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
-    ran = stages_run(clone.run("dvc exp run --name zero -S rho=0.0"))
-    assert {"actor-pairs@m1", "actor-pairs@m2"} <= ran <= after
-    ran = stages_run(clone.run("dvc exp run --name one -S rho=schedule -S iterations.m2.rho=1.0"))
-    assert "actor-pairs@m2" in ran
-    assert ran <= after | {"judge-pairs@m2"}
+    assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
+    assert "actor-pairs@m2" in one
+    assert one <= after | {"judge-pairs@m2"}
 
 
-def test_readme_commands_run(finished):
-    """Each command of the README, in its order, in the clone; `make test` is what runs this."""
+def drawn(clone, command):
+    """The data of each chart on the page that a command of DVC's makes, by title."""
+    shutil.rmtree(clone.folder / "dvc_plots", ignore_errors=True)
+    clone.run(command)
+    page = (clone.folder / "dvc_plots/index.html").read_text()
+    specs = [json.loads(spec) for spec in re.findall(r"var spec = (\{.*\});", page)]
+    return {spec["title"]: spec["data"]["values"] for spec in specs}
+
+
+def test_plots_draw_every_plot_with_all_its_checkpoints(ablations):
+    clone, _, _ = ablations
+    plots = drawn(clone, "git checkout --quiet -- . && dvc plots show")
+    declared = [plot for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] for plot in entry.values()]
+    assert list(plots) == [plot["title"] for plot in declared]
+    found = {title: list(dict.fromkeys(row.get("checkpoint", row.get("iteration")) for row in rows))
+             for title, rows in plots.items()}  # fmt: skip
+    assert list(found.values()) == [
+        ["sft", "m1", "m2"],  # win rate
+        ["sft", "m1", "m2"],  # agreement: the seed's judgments are not readable
+        ["seed", "sft", "m1", "m2"],
+        ["seed", "sft", "m1", "m2"],
+        ["m1", "m2"],  # scores
+        ["sft", "m1", "m2"],  # loss
+        ["m1", "m2"],  # rewards
+    ]
+    steps = json.loads((clone.folder / "metrics.json").read_text())["training"]["steps"]["sft"]
+    losses = next(rows for title, rows in plots.items() if "Training loss" in title)
+    assert [row["step"] for row in losses if row["checkpoint"] == "sft"] == list(range(1, steps + 1))
+    win_rates = next(rows for title, rows in plots.items() if "Win rate" in title)
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in win_rates)
+
+
+def test_plots_diff_draws_both_experiments_in_every_plot(ablations):
+    clone, _, _ = ablations
+    plots = drawn(clone, "dvc plots diff zero one")
+    assert len(plots) == len(yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"])
+    for title, rows in plots.items():
+        zero, one = ([{**row, "rev": None} for row in rows if row["rev"] == name] for name in ("zero", "one"))
+        assert zero, title
+        assert one, title
+        assert len(zero) + len(one) == len(rows), title
+        assert any(row.get("value", row.get("share")) is not None for row in zero), title
+
+
+def test_the_page_of_plots_needs_no_network(ablations):
+    """Its scripts are found beside it, unchanged as their publishers made them."""
+    clone, _, _ = ablations
+    clone.run("dvc plots show")
+    page = clone.folder / "dvc_plots/index.html"
+    text = page.read_text()
+    scripts = re.findall(r'<script src="([^"]+)">', text)
+    assert len(scripts) == 3
+    for script in scripts:
+        content = (page.parent / script).read_bytes()
+        digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
+        assert re.search(rf"{Path(script).name}\W+{re.escape(digest)}", text), script
+
+
+def test_what_python_leaves_beside_its_modules_reruns_nothing(finished):
+    """Some stages depend on folders of modules; compiled ones hold times of files, which differ in each clone."""
     clone, _, _ = finished
+    compiled = "import compileall; compileall.compile_dir('src', quiet=1)"
+    clone.run(f'git checkout --quiet -- . && dvc checkout --quiet && python -c "{compiled}"')
+    assert any((clone.folder / "src/metareward/engines/common").rglob("*.pyc"))
+    assert "up to date" in clone.run("dvc status")
+
+
+def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
+    """Its files stay where they are, and no stage reads them: what the params name is what the report depends on."""
+    clone, _, _ = finished
+    copy = Clone.at(tmp_path / "copy")
+    shutil.copytree(clone.folder, copy.folder, symlinks=True, ignore=shutil.ignore_patterns(".work", ".venv"))
+    copy.run("git checkout --quiet -- . && dvc checkout --quiet && git add --force tiny")
+    params = yaml.safe_load((copy.folder / "profiles/tiny.yaml").read_text())
+    del params["iterations"]["m2"]
+    copy.write_params(params, {"checkpoints": ["seed", "sft", "m1"]})
+    ran = stages_run(copy.run("dvc repro"))
+    assert ran == {"prompts@m1", "report"}  # prompts: the pool must be large enough for all checkpoints
+    copy.commit("without m2")
+    assert (copy.folder / "data/iterations/m2/judgments.parquet").exists()
+    (copy.folder / "data/training/note.txt").write_text("one's own")
+    assert "up to date" in copy.run("dvc status")
+    copy.run(f"dvc remote add --default store '{tmp_path}/store' && dvc push")
+    copy.commit("a remote")
+    copy.run(f"git clone --quiet . '{tmp_path}/second'")
+    second = Clone.at(tmp_path / "second")
+    second.run("dvc pull")
+    assert "up to date" in second.run("dvc status")
+    assert stages_run(second.run("dvc repro")) == set()
+    assert "m2" not in (second.folder / "metrics.json").read_text()
+    assert not any("m2" in path.read_text() for path in (second.folder / "plots").iterdir())
+
+
+# What each command of the README prints, as a regular expression; a command without one fails the test.
+SHOWN = {
+    "make run": r"Held-out evaluation(.|\n)*\nm2 ",
+    "source .venv/bin/activate": "",
+    "python -c": r"shape: \(\d+, \d+\)(.|\n)*chosen",
+    "metareward show": r"Held-out evaluation(.|\n)*\nseed (.|\n)*\nm2 +\d+ +\d+ +\d\.\d{3}",
+    "metareward show judge": r"\nreadable( +-){2}( +[01]\.\d{3}){2}\n",
+    "metareward profile": r"demo +demo: (.|\n)*paper +paper: (.|\n)*tiny +tiny: ",
+    "metareward profile paper": r"params.yaml is now profiles/paper.yaml",
+    "metareward check": r"params\.yaml and its files are in order: checkpoints seed, sft, m1, m2",
+    "metareward journal": r"respond@m1(.|\n)*complete",
+    "metareward journal --clear": r"deleted \d+ of \d+",
+    "metareward plan": r"respond@m1(.|\n)*total",
+    "git add": "",
+    "dvc exp run": r"Reproducing experiment '(no-length-control|m3-only)'",
+    "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",
+    "dvc metrics diff": r"Metric +HEAD +workspace +Change\nactor_pairs\.",
+    "dvc plots show": r"file:///.*dvc_plots/index\.html",
+    "dvc plots diff": r"file:///.*dvc_plots/index\.html",
+    "dvc dag": r"node\d+\[\"actor-pairs\"\](.|\n)*-->",
+}
+
+
+def test_readme_commands_show_what_they_should(ablations):
+    """Each command of the README, in its order, in the clone; `make test` is what runs this."""
+    clone, _, _ = ablations
     clone.run("git checkout --quiet -- . && dvc checkout --quiet")
-    (clone.folder / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
+    (clone.folder / "notes.txt").write_text("something to commit, as dvc.lock is after the first run")
+    (clone.folder / ".venv").mkdir()
+    (clone.folder / ".venv/bin").symlink_to(Path(sys.prefix) / "bin", target_is_directory=True)
+    (clone.folder / ".venv/run.installed").touch()  # or make would install the clone over the project
     text = (clone.folder / "README.md").read_text()
-    blocks = [block.replace("make test\n", "") for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)]
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     assert len(blocks) >= 3
-    for block in blocks:
-        clone.run(f"set -e\n{block.replace('iterations.m3', 'iterations.m2')}")
-    for command in re.findall(r"`(metareward [^`]+)`", text):
-        clone.run(f"{command} && git checkout --quiet -- params.yaml")
+    commands = [line for line in "".join(blocks).splitlines() if line != "make test"]
+    for command in [*commands, *re.findall(r"`(metareward [a-z][^`A-Z]*)`", text)]:
+        printed = clone.run(re.sub(r"iterations\.m3\.rho=0.0", "iterations.m2.rho=1.0", command))
+        expected = next((SHOWN[start] for start in sorted(SHOWN, reverse=True) if command.startswith(start)), None)
+        assert expected is not None, f"SHOWN does not say what {command!r} prints"
+        assert re.search(expected, printed), f"{command} printed\n{printed}"
+        if command.startswith("metareward profile "):
+            clone.run("git checkout --quiet -- params.yaml")
 
 
 def test_readme_ablations_change_params_that_exist():

@@ -3,7 +3,16 @@
 import polars as pl
 import pytest
 
-from metareward.evaluation.metrics import by_metric, held_out_metrics, iteration_metrics, score_histogram
+from metareward.evaluation.metrics import (
+    PLOTS,
+    by_metric,
+    held_out_metrics,
+    iteration_metrics,
+    plot_rows,
+    score_histogram,
+    training_curves,
+)
+from metareward.tables import table_of
 
 
 @pytest.fixture
@@ -103,3 +112,56 @@ def test_metrics_are_keyed_by_group_metric_and_checkpoint():
         "held_out": {"win_rate_by_sft": {"m1": 0.5}, "agreement": {"m1": 0.25}},
         "judge": {"invalid": {"length": {"m2": 3}}},
     }
+
+
+def steps(n, **rewards):
+    row = {"epoch": 1.0, "learning_rate": 0.1, "grad_norm": 1.0} | rewards
+    return table_of([{"step": step, "loss": float(step), **row} for step in range(1, n + 1)], "training_steps")
+
+
+def test_a_curve_has_a_row_for_each_metric_and_step():
+    assert training_curves(steps(2)) == [
+        {"metric": "loss", "step": 1, "value": 1.0},
+        {"metric": "loss", "step": 2, "value": 2.0},
+    ]
+    rewards = training_curves(steps(1, reward_margin=0.5, reward_accuracy=1.0))
+    assert {row["metric"]: row["value"] for row in rewards} == {
+        "loss": 1.0,
+        "reward_margin": 0.5,
+        "reward_accuracy": 1.0,
+    }
+    assert training_curves(steps(0)) == []
+
+
+def test_a_long_curve_is_drawn_by_means_of_stretches():
+    """Five steps in two stretches: 1 to 3, whose mean is 2, and 4 and 5."""
+    assert [(row["step"], row["value"]) for row in training_curves(steps(5), most=2)] == [(3, 2.0), (5, 4.5)]
+    assert len(training_curves(steps(1000))) == 200
+
+
+def test_each_plot_has_its_rows_by_checkpoint():
+    result = {"ci_low": None, "ci_high": None, "n": 4, "referee": None}
+    seed = {"checkpoint": "seed", "metrics": {}, "curves": [], "scores": []}
+    seed["results"] = [
+        {"metric": "readable_verdicts", "value": 0.5, **result},
+        {"metric": "spearman", "value": 0.1, **result},
+        {"metric": "response_chars", "value": None, **result},
+    ]
+    m1 = {
+        "checkpoint": "m1",
+        "metrics": {},
+        "curves": training_curves(steps(1)),
+        "scores": [{"score": 0.5, "share": 1}],
+    }
+    m1["results"] = [
+        {"metric": "win_rate", "value": 0.7, **result, "ci_low": 0.5, "ci_high": 0.9, "referee": "sft"},
+    ]
+    plots = plot_rows([seed, m1])
+    assert plots["readable"] == [{"checkpoint": "seed", "metric": "readable_verdicts", "value": 0.5, **result}]
+    assert plots["win_rate"] == [{"checkpoint": "m1", **m1["results"][0]}]
+    assert plots["loss"] == [{"checkpoint": "m1", "metric": "loss", "step": 1, "value": 1.0}]
+    assert plots["scores"] == [{"iteration": "m1", "score": 0.5, "share": 1}]
+    columns = ["checkpoint", "metric", "value", "ci_low", "ci_high", "n", "referee"]
+    assert plots["response_chars"] == [dict.fromkeys(columns)]  # DVC cannot read an empty file
+    assert plots["rewards"] == [dict.fromkeys(["checkpoint", "metric", "step", "value"])]
+    assert set(plots) == {*PLOTS, "scores"}

@@ -1,14 +1,17 @@
-"""What the texts of a stage depend on, and what not: the settings in a journal's fingerprint."""
+"""What the texts of a stage depend on, and what not: the settings and the code in a journal's fingerprint."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from metareward.engines.common import device
-from metareward.engines.common.sampler import text_settings
+from metareward.engines.common import device, sampler
+from metareward.engines.common.interface import Completion, Request, Sampling
+from metareward.engines.common.sampler import Sampler, text_settings
 from metareward.load_params import load_params
 
-PARAMS = load_params(Path(__file__).parents[1] / "profiles/demo.yaml")
+ROOT = Path(__file__).parents[1]
+PARAMS = load_params(ROOT / "profiles/demo.yaml")
 
 
 def engine(**sections):
@@ -39,3 +42,41 @@ def test_auto_is_what_it_stands_for_on_this_machine(monkeypatch, fast):
     monkeypatch.setattr(device, "bfloat16_is_fast", lambda: fast)
     dtype = "bfloat16" if fast else "float32"
     assert text_settings(engine(transformers={"dtype": "auto"})) == text_settings(engine(transformers={"dtype": dtype}))
+
+
+def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does_not(tmp_path, monkeypatch):
+    """Each module in turn gets a comment; the journal is complete each time, and is what must not be believed."""
+    package = tmp_path / "src/metareward"
+    shutil.copytree(ROOT / "src/metareward", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(sampler, "PACKAGE", package)
+    generated = []
+
+    class Writer:
+        def generate(self, requests, done):
+            for request in requests:
+                generated.append(request.id)
+                yield [Completion(request.id, 0, "a text", 2, "stop")]
+
+    monkeypatch.setattr(sampler, "load_engine", lambda *_: Writer())
+    requests = [Request("r", [{"role": "user", "content": "Hi"}], 1, Sampling(0.8, 0.95, 8), 1)]
+
+    def generates():
+        generated.clear()
+        Sampler(PARAMS.engine, PARAMS.resources, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
+        return generated == ["r"]
+
+    assert generates()
+    assert not generates()
+    stale = set()
+    for module in sorted(package.rglob("*.py")):
+        before = module.read_text()
+        module.write_text(before + "# a comment\n")
+        if generates():
+            stale.add(module.relative_to(tmp_path).as_posix())
+        module.write_text(before)
+    engine = PARAMS.engine.name
+    common = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src/metareward/engines/common").glob("*.py")}
+    own = {path.relative_to(ROOT).as_posix() for path in (ROOT / f"src/metareward/engines/{engine}").glob("*.py")}
+    assert stale == common | own | {"src/metareward/ids.py"}
+    assert "src/metareward/engines/common/chat.py" in stale

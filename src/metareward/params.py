@@ -59,6 +59,7 @@ class Resources(_Section):
     workers: CountOrNull  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
+    wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 
 
 class Prompts(_Section):

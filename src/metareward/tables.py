@@ -166,6 +166,19 @@ TABLES: dict[str, Table] = {
         ("prompt_id", "model_first"),
         frozenset({"comparison", "winner", "invalid_reason"}),
     ),
+    "training_steps": Table(
+        {
+            "step": pl.Int64,
+            "epoch": pl.Float64,
+            "loss": pl.Float64,
+            "learning_rate": pl.Float64,
+            "grad_norm": pl.Float64,
+            "reward_accuracy": pl.Float64,
+            "reward_margin": pl.Float64,
+        },
+        ("step",),
+        frozenset({"reward_accuracy", "reward_margin"}),
+    ),
     "results": Table(
         {
             "checkpoint": pl.String,
@@ -186,6 +199,11 @@ TABLES: dict[str, Table] = {
 def empty_table(name: str) -> pl.DataFrame:
     """A table of the declared schema without rows."""
     return pl.DataFrame(schema=dict(TABLES[name].columns))
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], name: str) -> pl.DataFrame:
+    """Rows as a table of the declared schema."""
+    return pl.DataFrame(list(rows), schema=dict(TABLES[name].columns))
 
 
 def check_table(frame: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -14,6 +14,7 @@ def check() -> None:
     from metareward.inputs.formats import describe_formats
     from metareward.inputs.seed_model import check_seed_model
     from metareward.load_params import load_params
+    from metareward.pipeline.clones import check_present, only_here
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
     from metareward.pipeline.machine import other_engines
     from metareward.templates.texts import load_templates
@@ -23,6 +24,7 @@ def check() -> None:
     if mend_lock_list():
         print(f"{LIST} was torn when DVC was killed, and is removed")
     params = load_params(PARAMS)
+    check_present(params)
     check_inputs(params)
     for line in describe_formats(params, load_templates(params.templates)):
         print(line)
@@ -30,3 +32,5 @@ def check() -> None:
     demand_libraries(params.engine, params.resources)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
     print(other_engines(params.engine.name))
+    for line in only_here(params):
+        print(f"not in another clone or a queued experiment: {line}")

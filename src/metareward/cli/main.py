@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from metareward.checkout import foreign_code
 from metareward.cli.check import check
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
@@ -23,6 +24,8 @@ for command in (check, profile, show, journal, plan):
 
 def main() -> None:
     """The entry point: a user's mistake is one line and exit code 2."""
+    if foreign := foreign_code():
+        print(f"warning: {foreign}. Hint: PYTHONPATH=src metareward ...", file=sys.stderr)
     try:
         app()
     except UserError as error:

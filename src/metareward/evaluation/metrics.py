@@ -1,11 +1,22 @@
 """All tables of a run folded into metrics and plot data; the same tables, never side files, are what a report shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 Metrics = dict[str, dict[str, Any]]
+_RESULT = ["checkpoint", "metric", "value", "ci_low", "ci_high", "n", "referee"]
+_STEP = ["checkpoint", "metric", "step", "value"]
+# the metrics and the columns of each plot but that of the scores
+PLOTS = {
+    "win_rate": (["win_rate"], _RESULT),
+    "judge_agreement": (["agreement_ties_half", "agreement_ties_left_out"], _RESULT),
+    "readable": (["readable_judgments", "readable_verdicts"], _RESULT),
+    "response_chars": (["response_chars"], _RESULT),
+    "loss": (["loss"], _STEP),
+    "rewards": (["reward_margin", "reward_accuracy"], _STEP),
+}
 
 
 def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -83,10 +94,38 @@ def score_histogram(judgments: pl.DataFrame) -> list[dict[str, Any]]:
     return [{"score": half / 2, "share": round(found.get(half / 2, 0) / max(1, scores.len()), 4)} for half in range(11)]
 
 
-def result_rows(results: pl.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
-    """Rows of the `results` table as plot data: checkpoint, metric, value, ci_low, ci_high, without missing values."""
-    rows = results.filter(pl.col("metric").is_in(metrics)).drop_nulls("value")
-    return rows.select("checkpoint", "metric", "value", "ci_low", "ci_high").to_dicts()
+def training_curves(steps: pl.DataFrame, most: int = 200) -> list[dict[str, Any]]:
+    """A `training_steps` table as rows of metric (loss, reward_margin, reward_accuracy), step and value.
+
+    A training of more steps than `most` is drawn as that many stretches of equal length, each by its mean at its last
+    step, so that the plot data stay small enough for git.
+    """
+    stretch = ((pl.int_range(pl.len()) * most) // pl.max_horizontal(pl.len(), most)).alias("stretch")
+    names = ["loss", "reward_margin", "reward_accuracy"]
+    means = steps.sort("step").group_by(stretch, maintain_order=True).agg(pl.col("step").max(), pl.col(names).mean())
+    rows = means.unpivot(names, index="step", variable_name="metric").drop_nulls("value")
+    return rows.with_columns(pl.col("value").round(6)).select("metric", "step", "value").to_dicts()
+
+
+def plot_rows(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each plot, by its name, from the summaries of all checkpoints; missing values are left out.
+
+    entries: checkpoint, results (rows of that table), curves (of its training) and scores (of its iteration's judge).
+    A plot without a row gets one of nulls, because DVC cannot read an empty file.
+    """
+    named = [
+        {**row, "checkpoint": entry["checkpoint"]}
+        for entry in entries
+        for row in (*entry["results"], *entry["curves"])
+        if row["value"] is not None
+    ]
+    plots = {
+        plot: [{column: row[column] for column in columns} for row in named if row["metric"] in metrics]
+        for plot, (metrics, columns) in PLOTS.items()
+    }
+    plots["scores"] = [{"iteration": entry["checkpoint"], **row} for entry in entries for row in entry["scores"]]
+    columns = {"scores": ["iteration", "score", "share"], **{plot: columns for plot, (_, columns) in PLOTS.items()}}
+    return {plot: rows or [dict.fromkeys(columns[plot])] for plot, rows in plots.items()}
 
 
 def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import typer
 
+from metareward.checkout import foreign_code
 from metareward.errors import UserError
 from metareward.inputs.check import check_inputs
 from metareward.load_params import load_params
 from metareward.params import Params
+from metareward.pipeline.clones import check_present
 from metareward.pipeline.dvc_locks import wait_for_dvc
 from metareward.pipeline.stage import Stage
 
@@ -24,6 +26,11 @@ def run(stage: Callable[..., None]) -> None:
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_dvc, daemon=True).start()
     try:
+        if foreign := foreign_code():
+            raise UserError(
+                f"{foreign}. Is stages/metareward a link to ../src/metareward? Hint: git config core.symlinks true && "
+                "git checkout stages; unset PYTHONSAFEPATH"
+            )
         typer.run(stage)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -42,6 +49,7 @@ def _end_with_dvc() -> None:
 def load() -> Params:
     """The params, after every file they name was found in order."""
     params = load_params(Path("params.yaml"))
+    check_present(params)
     check_inputs(params)
     return params
 

@@ -1,13 +1,13 @@
 """The journals of all stages: what `metareward journal` lists and clears."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
-from filelock import FileLock, Timeout
+
+from metareward.locks import LOCK, holder, is_locked, remove_leftovers, remove_unlocked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,11 @@ class Entry:
 def list_journals(work: Path) -> list[Entry]:
     """All journals of a work directory, the youngest first."""
     entries: list[Entry] = []
-    folders = [path.parent for path in work.glob("*/*/lock")]
-    ages = {folder: time.time() - max(file.stat().st_mtime for file in folder.iterdir()) for folder in folders}
+    found = [path.parent for path in work.glob(f"*/*/{LOCK}") if not path.parent.name.startswith((".", "train-"))]
+    ages = {folder: time.time() - max(file.stat().st_mtime for file in folder.iterdir()) for folder in found}
     for folder, age in sorted(ages.items(), key=lambda item: item[1]):
-        holder = folder / "holder"
-        if _is_locked(folder):
-            state = f"being written by {holder.read_text() if holder.is_file() else 'another process'}"
+        if is_locked(folder):
+            state = f"being written by {holder(folder)}"
         elif (folder / "complete").exists():
             state = "complete"
         else:
@@ -48,11 +47,9 @@ def list_journals(work: Path) -> list[Entry]:
 
 def clear_journals(entries: Collection[Entry]) -> list[Entry]:
     """Delete journals; returns those deleted: one that is being written stays."""
-    gone = []
-    for entry in entries:
-        if not _is_locked(entry.folder):
-            shutil.rmtree(entry.folder)
-            gone.append(entry)
+    gone = [entry for entry in entries if remove_unlocked(entry.folder)]
+    for parent in {entry.folder.parent for entry in entries}:
+        remove_leftovers(parent)
     return gone
 
 
@@ -61,12 +58,3 @@ def _rows(path: Path) -> int:
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
     except (OSError, pl.exceptions.PolarsError):
         return 0
-
-
-def _is_locked(folder: Path) -> bool:
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        with lock:
-            return False
-    except Timeout:
-        return True

@@ -8,6 +8,7 @@ from metareward.ids import content_seed
 MODELS = Path("models")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
+SUMMARIES = Path("data/summaries")
 
 
 @dataclass(frozen=True)

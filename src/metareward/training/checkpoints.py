@@ -1,23 +1,36 @@
 """Folders that are whole or not there: models as they are written, and the training checkpoints of a killed run."""
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from metareward.ids import content_id
+from metareward.locks import remove_leftovers, remove_unlocked
 
 MANIFEST = "complete.json"  # written last into a training checkpoint: its files and their bytes
 
 
 def replace_folder(out: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a folder beside `out`, then put it in the place of `out` by renaming."""
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Let `write` make a folder beside `out`, then put it in the place of `out` by renaming.
+
+    The name of the folder beside it says whose it is, so that no two processes write the same one. Those of processes
+    that were killed are removed.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{out.name}.{socket.gethostname()}."
+    for left in out.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        if not psutil.pid_exists(int(left.name.removeprefix(prefix).removesuffix(".tmp"))):
+            shutil.rmtree(left, ignore_errors=True)
+    temporary = out.with_name(f"{prefix}{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
     write(temporary)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(temporary, out)
@@ -33,11 +46,11 @@ def run_folder(work: Path, model_path: Path, *parts: object) -> Path:
 
 
 def remove_others(folder: Path) -> None:
-    """Make a run's folder, and remove those of runs with other inputs: each may hold gigabytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Remove the folders of runs with other inputs, each of which may hold gigabytes; not of those that go on now."""
     for other in folder.parent.glob("train-*"):
         if other != folder:
-            shutil.rmtree(other)
+            remove_unlocked(other)
+    remove_leftovers(folder.parent)
 
 
 def mark_whole(checkpoint: Path) -> None:

@@ -25,6 +25,7 @@ from metareward.training.loop import (
     train,
     trainer_arguments,
     training_folder,
+    write_steps,
 )
 from metareward.training.processes import by_main
 from metareward.training.rows import Metrics, Row, dpo_rows
@@ -41,13 +42,15 @@ def train_dpo(
     hint: str = "",
     save_steps: int | None = None,
     save_dtype: Dtype = "float32",
+    steps: Path | None = None,
+    wait_hours: float = 0.0,
 ) -> Metrics:
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected, and how these two ended: chosen_finish,
     rejected_finish. A text whose finish is not "stop" was cut and did not end there: it gets no end-of-turn token, or
     its pair is left out (settings.cut_texts). hint: what the caller knows of why there are no pairs. work, save_steps,
-    save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
+    save_dtype, steps, wait_hours and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + cut + too_long + not_reached + identical. cut: left
     out because a text was cut, or was cut before it had a character; identical: chosen and rejected are the same text
@@ -72,8 +75,9 @@ def train_dpo(
             )
         warnings.warn(f"{problem} The model is passed on unchanged.", stacklevel=2)
         by_main(lambda: replace_folder(out, lambda folder: shutil.copytree(model_path, folder)))
+        write_steps([], steps)
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
-    folder = training_folder(work, model_path, [*rows, *held_out], settings, seed)
+    folder = training_folder(work, model_path, [*rows, *held_out], settings, seed, wait_hours)
     arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
     if settings.keep == "best":
         arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
@@ -96,6 +100,7 @@ def train_dpo(
             processing_class=AutoTokenizer.from_pretrained(model_path),
         )
         train(trainer, rows, model_path, out, save_dtype)
+    write_steps(trainer.state.log_history, steps)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings)
     return metrics | _reward_metrics(trainer.state, settings.keep)
 

@@ -34,6 +34,8 @@ from transformers.utils import logging
 from metareward import params
 from metareward.engines.common.device import bfloat16_is_fast
 from metareward.errors import UserError
+from metareward.locks import discard, keep
+from metareward.tables import table_of, write_table
 from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
 from metareward.training.prefixes import share_prefixes
 from metareward.training.processes import by_main, check_finite, on_cpu, this_process, together
@@ -101,7 +103,7 @@ def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, sa
     by_main(
         lambda: replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
     )
-    by_main(lambda: shutil.rmtree(folder))
+    by_main(lambda: discard(folder))
 
 
 def _write_model(trained: Path, model_path: Path, folder: Path, save_dtype: Dtype) -> None:
@@ -186,14 +188,24 @@ def columns_of(rows: Sequence[Row]) -> dict[str, list[list[int]]]:
 
 
 def training_folder(
-    work: Path, model_path: Path, rows: Sequence[Row], settings: params.Sft | params.Dpo, seed: int
+    work: Path, model_path: Path, rows: Sequence[Row], settings: params.Sft | params.Dpo, seed: int, wait_hours: float
 ) -> Path:
-    """This run's folder for training checkpoints, ready for all processes; see `run_folder`."""
+    """This run's folder for training checkpoints, ready for all processes; see `run_folder`.
+
+    Another run that trains the very same is waited for, wait_hours at most: it is over when its folder is gone, and
+    this one trains again, to the same weights; if it was killed, this one goes on from its last checkpoint.
+    """
     processes = this_process().num_processes
     folder = run_folder(
         work, model_path, json.dumps(rows), settings.model_dump_json(), seed, processes, bfloat16_is_fast()
     )
-    by_main(lambda: remove_others(folder))
+
+    def take() -> None:
+        # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
+        keep(folder, wait_hours if processes == 1 else 0.0)
+        remove_others(folder)
+
+    by_main(take)
     return folder
 
 
@@ -216,3 +228,13 @@ def step_metrics(state: TrainerState, n_rows: int, settings: params.Sft | params
         "loss_last": losses[-1],
         "loss_mean": sum(losses) / len(losses),
     }
+
+
+def write_steps(log: Sequence[Mapping[str, float]], path: Path | None) -> None:
+    """Write the table `training_steps` from what the Trainer logged; SFT has no rewards. A path of None: do not."""
+    names = {name: name for name in ("step", "epoch", "loss", "learning_rate", "grad_norm")}
+    names |= {"reward_accuracy": "rewards/accuracies", "reward_margin": "rewards/margins"}
+    if not path:
+        return
+    rows = [{ours: entry.get(theirs) for ours, theirs in names.items()} for entry in log if "loss" in entry]
+    by_main(lambda: write_table(table_of(rows, "training_steps"), path, "training_steps"))

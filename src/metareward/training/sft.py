@@ -20,6 +20,7 @@ from metareward.training.loop import (
     train,
     trainer_arguments,
     training_folder,
+    write_steps,
 )
 from metareward.training.rows import Metrics, sft_rows
 from metareward.training.trl_internals import OwnRows, logits_of_targets
@@ -34,6 +35,8 @@ def train_sft(
     seed: int,
     save_steps: int | None = None,
     save_dtype: Dtype = "float32",
+    steps: Path | None = None,
+    wait_hours: float = 0.0,
 ) -> Metrics:
     """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
 
@@ -41,6 +44,8 @@ def train_sft(
     the same call after a kill goes on from the last whole one, to bitwise the same weights. save_dtype: of the stored
     weights; training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
+    steps: the file of the table `training_steps`, a row for each optimizer step (null: none).
+    wait_hours: how long to wait for another process that is training the very same (resources.wait_hours).
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
     not_reached (max_steps ended the first epoch); repeated: rows seen once more than the epochs say, since several
@@ -53,7 +58,7 @@ def train_sft(
     rows, metrics = sft_rows(model_path, examples, settings.max_length)
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
-    folder = training_folder(work, model_path, rows, settings, seed)
+    folder = training_folder(work, model_path, rows, settings, seed, wait_hours)
     with logits_of_targets():
         trainer = _Sft(
             load_model(model_path),
@@ -69,6 +74,7 @@ def train_sft(
             processing_class=AutoTokenizer.from_pretrained(model_path),
         )
         train(trainer, rows, model_path, out, save_dtype)
+    write_steps(trainer.state.log_history, steps)
     return metrics | step_metrics(trainer.state, len(rows), settings)
 
 

@@ -10,18 +10,17 @@ import dataclasses
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 
 from metareward.engines.common.interface import Completion
-from metareward.errors import UserError
 from metareward.ids import content_id
+from metareward.locks import acquire
 
 COMPLETIONS: dict[str, type[pl.DataType]] = {
     "request_id": pl.String,
@@ -66,27 +65,17 @@ class Journal:
     parts that were torn, or not this journal's, and are gone.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
-        """folder: of the stage, <work>/<stage>."""
-        self.folder, self.fingerprint = folder / fingerprint, fingerprint
+    def __init__(self, folder: Path, fingerprint: str, wait_hours: float = 0.0) -> None:
+        """folder: of the stage, <work>/<stage>. wait_hours: how long to wait for another process that is writing."""
+        self.folder, self.fingerprint, self.wait_hours = folder / fingerprint, fingerprint, wait_hours
         self.done: set[str] = set()
         self.n_completions = self.n_tokens = self.discarded = 0
-        self._lock = FileLock(self.folder / "lock", timeout=0)
+        self._lock: BaseFileLock | None = None
         self._parts: list[Path] = []
 
     def __enter__(self) -> "Journal":
-        """Raises UserError when another process is writing this journal; the lock of a dead one is free."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        holder = self.folder / "holder"
-        try:
-            self._lock.acquire()
-        except Timeout:
-            name = holder.read_text() if holder.is_file() else "another process"
-            raise UserError(
-                f"{self.folder} is being written by {name}. Wait until it ends, or end it: this stage goes on from "
-                "where it was."
-            ) from None
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        """Waits while another process is writing this journal, then has what that one wrote (locks.acquire)."""
+        self._lock = acquire(self.folder, self.wait_hours)
         for path in self.folder.glob(".*.tmp"):
             path.unlink()
         self.done, self._parts = set(), []
@@ -96,7 +85,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock:
+            self._lock.release()
 
     def append(self, completions: Sequence[Completion]) -> None:
         """Write completions as one part; when this returns they are on disk. Each request with all its samples."""

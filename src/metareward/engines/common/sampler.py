@@ -54,6 +54,7 @@ class Sampler:
                 model=self._model_digest,
                 code=[digest(path, "*.py") for path in text_code(self.engine.name)],
             ),
+            self.resources.wait_hours,
         )
 
         def complete(done: Collection[str]) -> Iterator[list[Completion]]:
@@ -65,6 +66,8 @@ class Sampler:
         with tqdm(desc=self.label, unit=" samples", total=total) as bar:
 
             def show(completions: int, tokens: int) -> None:
+                if not tokens:
+                    bar.reset()  # the journal is ours from here on: waiting for it is no part of the speed
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
                 bar.update(completions - bar.n)
 
