@@ -76,7 +76,7 @@ def follow(clone, heading, commands=99):
 
     commands: how many blocks of commands are run; all files are written.
     """
-    printed, waiting = "", commands
+    printed, waiting, written = "", commands, set()
     for block in BLOCK.finditer(section(heading)):
         path, body = block["path"], block["body"]
         if block["kind"] == "sh":
@@ -84,11 +84,14 @@ def follow(clone, heading, commands=99):
             waiting -= bool(waiting)
         elif block["kind"] == "diff":
             change(clone.folder / path, body)
+            written.add(path)
         else:
             assert not (clone.folder / path).exists()
+            written.add(path)
             (clone.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (clone.folder / path).write_text(body)
-    clone.run("ruff check --quiet . && ruff format --quiet --check .")
+    code = " ".join(path for path in written if path.endswith(".py"))
+    clone.run(f"ruff check --quiet {code} && ruff format --quiet --check {code}")
     return printed
 
 
