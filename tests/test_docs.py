@@ -77,7 +77,7 @@ def test_the_readmes_tree_is_the_tree():
 
 def test_every_hook_is_local_and_one_of_the_gates_checks():
     """Nothing is fetched for a commit, and a commit is not held to other rules than `make test`."""
-    gate = (ROOT / "Makefile").read_text()
+    gate = re.search(r"^test: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
     for hook in repos[0]["hooks"]:
