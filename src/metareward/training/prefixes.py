@@ -1,4 +1,4 @@
-"""Training on a CPU: what the rows of a batch begin with in common is computed once.
+"""Training on a CPU: the shared prefix of a batch's rows is computed once.
 
 Judge prompts share their rubric, and a chosen and a rejected text share their whole prompt. Causal attention gives
 equal prefixes equal hidden states, so the batch is turned into a tree of tokens: every layer works on the nodes of

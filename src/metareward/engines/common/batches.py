@@ -52,7 +52,7 @@ def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterat
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two prompts begin with in common."""
+    """The length of the shared prefix of two prompts, in tokens."""
     length = min(len(left), len(right))
     if left[:length] == right[:length]:
         return length

@@ -47,7 +47,7 @@ class Completion:
 
 class Generator(Protocol):
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """Yield completions as they finish, all n samples of a request in one list; an empty one is a sign of life.
+        """Yield completions as they finish, all n samples of a request in one list; an empty list is a heartbeat.
 
         requests: all requests of the stage, in the order in which neighbours share prefixes.
         done: ids whose completions are already in the journal; they are not generated again. An engine whose

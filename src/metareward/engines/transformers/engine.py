@@ -1,7 +1,7 @@
 """The local engine: transformers, made for many samples of prompts that begin alike.
 
-A batch is as many requests as fit the token budget, in the order given. Its prompts are computed once each, what they
-have in common once for all (tree.py), and a row leaves the batch when it ends. Every row draws from a stream of
+A batch is as many requests as fit the token budget, in the order given. Its prompts are computed once each, a
+shared prefix once for all of them (tree.py), and a row leaves the batch when it ends. Every row draws from a stream of
 its own, so a text depends on the rows beside it through the rounding of floating point alone; and since batches are
 planned over all requests, done or not, a resumed run repeats even that.
 """

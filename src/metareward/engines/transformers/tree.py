@@ -1,4 +1,4 @@
-"""Decoding over a tree of prompts: what prompts begin with in common is computed, kept and read once.
+"""Decoding over a tree of prompts: a shared prefix is computed, kept and read once.
 
 All samples of a prompt share it, judge prompts share their rubric, and battles of a response share all but the last
 judgment. The prompts of a batch make a tree of segments; a row (one sample) is a path of segments and the tokens it
