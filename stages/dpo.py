@@ -18,7 +18,17 @@ def dpo(iteration: str, prev: str) -> None:
         pairs.append(table.select(columns).with_columns(role=pl.lit(role)))
         hints.append(f"prompts without {role} pair: {tally(none['reason'])}")
     hint, save_steps, out = "; ".join(hints) + ".", params.resources.save_steps, MODELS / iteration
-    metrics = train_dpo(MODELS / prev, pl.concat(pairs), out, params.dpo, stage.work, params.seed, hint, save_steps)
+    metrics = train_dpo(
+        MODELS / prev,
+        pl.concat(pairs),
+        out,
+        params.dpo,
+        stage.work,
+        params.seed,
+        hint,
+        save_steps,
+        chat_template_kwargs=params.chat_template_kwargs,
+    )
     write_json(metrics, TRAINING / f"{iteration}.json")
     say(stage, f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")
 

@@ -20,7 +20,9 @@ def eft_judge() -> None:
         texts = load_templates(params.templates)
         judge = params.judge.model_copy(update={"n": params.eft.n})
         requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed))
-        sample = Sampler(params.engine, params.resources, MODELS / "seed", stage.work, stage.label)
+        sample = Sampler(
+            params.engine, params.resources, MODELS / "seed", stage.work, stage.label, params.chat_template_kwargs
+        )
         judgments = judgments_table(judged, sample(requests))
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
     say(stage, f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")

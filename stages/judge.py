@@ -17,7 +17,9 @@ def judge(iteration: str, prev: str) -> None:
     judged = judged_responses(prompts, responses)
     texts = load_templates(params.templates)
     requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
-    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    sample = Sampler(
+        params.engine, params.resources, MODELS / prev, stage.work, stage.label, params.chat_template_kwargs
+    )
     judgments = judgments_table(judged, sample(requests))
     judgments = write_table(judgments, folder / "judgments.parquet", "judgments")
     invalid = tally(judgments["invalid_reason"])

@@ -19,7 +19,9 @@ def meta_judge(iteration: str, prev: str) -> None:
     listed = list_battles(read_table(folder / "choices.parquet", "choices"), judgments)
     texts, seed = load_templates(params.templates), stage.seed(params.seed)
     requests = partial(battle_requests, listed, prompts, responses, judgments, texts, params.meta_judge, seed)
-    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    sample = Sampler(
+        params.engine, params.resources, MODELS / prev, stage.work, stage.label, params.chat_template_kwargs
+    )
     battles = battles_table(listed, sample(requests))
     battles = write_table(battles, folder / "battles.parquet", "battles")
     say(stage, f"{battles.height} battles; invalid: {tally(battles['invalid_reason'])}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars import selectors as cs
 
 from metareward.evaluation.metrics import by_metric, held_out_metrics, iteration_metrics, result_rows, score_histogram
 from metareward.pipeline.frame import load, run, say
@@ -17,6 +18,7 @@ SCHEMAS = {
     "judge_no_pairs": "no_pairs",
     **{name: name for name in ("judgments", "actor_pairs", "battles", "elo", "judge_pairs")},
 }
+THOUGHT = cs.by_name("thought", require_all=False).str.len_chars()  # whether there is one; the text is not needed
 TEXTS = ["response", "judgment", "meta_judgment", "messages", "chosen", "rejected"]
 
 
@@ -28,7 +30,9 @@ def report() -> None:
         if name in params.iterations:
             files = {table: iteration_folder(name) / f"{table}.parquet" for table in SCHEMAS}
             scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
-            tables = {table: scan.drop(TEXTS, strict=False).collect() for table, scan in scans.items()}
+            tables = {
+                table: scan.drop(TEXTS, strict=False).with_columns(THOUGHT).collect() for table, scan in scans.items()
+            }
             tables["responses"] = tables.pop("unique_responses")
             values[name] |= iteration_metrics(tables)
             histogram += [{"iteration": name, **row} for row in score_histogram(tables["judgments"])]

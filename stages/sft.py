@@ -10,7 +10,16 @@ def sft() -> None:
     params, stage = load(), Stage("sft")
     examples = read_table(EFT / "eft.parquet", "eft")
     save_steps = params.resources.save_steps
-    metrics = train_sft(MODELS / "seed", examples, MODELS / "sft", params.sft, stage.work, params.seed, save_steps)
+    metrics = train_sft(
+        MODELS / "seed",
+        examples,
+        MODELS / "sft",
+        params.sft,
+        stage.work,
+        params.seed,
+        save_steps,
+        chat_template_kwargs=params.chat_template_kwargs,
+    )
     write_json(metrics, TRAINING / "sft.json")
     say(stage, f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")
 

@@ -8,13 +8,17 @@ from metareward.engines.common.interface import Request
 from metareward.ids import content_ids
 from metareward.params import Samples
 from metareward.roles.requests import single_turn, single_turn_request, why_unfinished
+from metareward.roles.thoughts import with_thoughts
 from metareward.tables import MESSAGES, TABLES
 from metareward.templates.score import parse_score
 from metareward.templates.texts import Templates
 
 
 def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
-    """The responses that a judge is asked about, with their prompt: no duplicates, none that was never written."""
+    """The responses that a judge is asked about, with their prompt: no duplicates, none without a text.
+
+    A response has none when it was never written, or is nothing but a thought.
+    """
     wanted = responses.filter(pl.col("duplicate_of").is_null() & pl.col("response").is_not_null())
     return wanted.join(prompts.select("prompt_id", "prompt"), on="prompt_id").sort("prompt_id", "sample")
 
@@ -37,15 +41,17 @@ def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
 def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
     """The `judgments` table: each completion with its score, or the reason why it has none.
 
-    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last) and
-    prompt_too_long (never asked).
+    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last), only_thought
+    (nothing is said) and prompt_too_long (never asked).
     """
-    rows = completions.rename({"request_id": "response_id", "text": "judgment"}).join(
-        judged.select("prompt_id", "response_id", "response"), on="response_id"
+    rows = (
+        with_thoughts(completions)
+        .rename({"request_id": "response_id", "text": "judgment"})
+        .join(judged.select("prompt_id", "response_id", "response"), on="response_id")
     )
     scores = []
-    for text, finish_reason, response in rows.select("judgment", "finish_reason", "response").iter_rows():
-        reason = why_unfinished(text, finish_reason)
+    for text, thought, ended, response in rows.select("judgment", "thought", "finish_reason", "response").iter_rows():
+        reason = why_unfinished(text, thought, ended)
         score = None if reason else parse_score(text, response)
         scores.append((score.value, score.invalid_reason) if score else (None, reason))
     read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")

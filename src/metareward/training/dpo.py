@@ -3,7 +3,7 @@
 import math
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,13 @@ def train_dpo(
     hint: str = "",
     save_steps: int | None = None,
     save_dtype: Dtype = "float32",
+    chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
 ) -> Metrics:
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected. hint: what the caller knows of why there are
-    no pairs. work, save_steps, save_dtype and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
+    no pairs. work, save_steps, save_dtype, chat_template_kwargs and the errors: as `train_sft`. METHOD.md §5; Rafailov
+    et al. 2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + too_long + not_reached + identical (chosen and
     rejected are the same tokens); actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt
@@ -59,7 +61,9 @@ def train_dpo(
             "keep is best, which compares losses on held-out pairs, but held_out is 0. Set it to 0.1, say, or keep to "
             "last. (params.yaml: dpo.held_out)"
         )
-    rows, held_out, metrics = dpo_rows(model_path, pairs, settings.max_length, settings.held_out, seed)
+    rows, held_out, metrics = dpo_rows(
+        model_path, pairs, settings.max_length, settings.held_out, seed, chat_template_kwargs or {}
+    )
     if not rows:
         problem = f"no preference pair is left to train on: {listed(metrics)}. {hint}".strip()
         if settings.on_empty == "error":

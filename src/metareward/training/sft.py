@@ -1,5 +1,6 @@
 """Supervised fine-tuning on judge examples (METHOD §2)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,7 @@ def train_sft(
     seed: int,
     save_steps: int | None = None,
     save_dtype: Dtype = "float32",
+    chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
 ) -> Metrics:
     """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
 
@@ -40,6 +42,7 @@ def train_sft(
     the same call after a kill goes on from the last whole one, to bitwise the same weights. save_dtype: of the stored
     weights; training itself keeps float32 weights. A bfloat16 near 0.05 has neighbours 2e-4 apart, so most of what a
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
+    chat_template_kwargs: variables of the model's chat template.
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
     not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
@@ -47,7 +50,7 @@ def train_sft(
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """
-    rows, metrics = sft_rows(model_path, examples, settings.max_length)
+    rows, metrics = sft_rows(model_path, examples, settings.max_length, chat_template_kwargs or {})
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, seed)

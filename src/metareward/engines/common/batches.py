@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from metareward.engines.common.chat import encode_chats
+from metareward.engines.common.chat import decode, encode_chats, opened_thought
 from metareward.engines.common.interface import Completion, Request
 
 ENCODED_AHEAD = 256  # prompts that are tokenised together, on all cores: one by one, half a million take a core minutes
@@ -57,8 +57,11 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def completion(tokenizer: Any, prompt: EncodedRequest, sample: int, tokens: Sequence[int], ended: bool) -> Completion:
-    """A sample from its token ids; ended: the last of them is the end of the turn."""
-    text = tokenizer.decode(tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    """A sample from its token ids; ended: the last of them is the end of the turn.
+
+    A <think> that the prompt has opened is put before the text, so that a thought can be told in the text alone.
+    """
+    text = opened_thought(tokenizer) + decode(tokenizer, tokens[: len(tokens) - ended])
     return Completion(prompt.request.id, sample, text, len(tokens), "stop" if ended else "length")
 
 

@@ -34,7 +34,7 @@ class Completion:
 
     finish_reason: "stop" (the model ended its turn), "length" (cut at max_tokens or at the end of the context), or
     "too_long" (the prompt leaves no room for a single token: text is null and n_tokens 0). The end-of-turn token
-    is counted in n_tokens and left out of text.
+    is counted in n_tokens and left out of text; a <think> tag that the prompt has opened is put before it.
     """
 
     request_id: str
