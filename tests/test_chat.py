@@ -1,44 +1,47 @@
-"""Chats to token ids: as the model's own template, but no text inside a message can pass for a special token."""
+"""Chats to token ids: as the tokenizer itself writes them, but no text in a message can pass for a control token."""
+
+# ruff: noqa: RUF001 (DeepSeek's bars are full-width)
 
 import pytest
-from hypothesis import given
+from chat_models import KINDS
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metareward.engines.common.chat import encode_chat, encode_chats, encode_target
+from metareward.engines.common.chat import (
+    decode,
+    encode_chat,
+    encode_chats,
+    encode_prompt,
+    encode_target,
+    end_of_turn,
+    opened_thought,
+)
 from metareward.errors import UserError
 
-LLAMA3 = (
-    "{{ '<|begin_of_text|>' }}{% for message in messages %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-CHATS = [
-    [{"role": "user", "content": "Why does bread rise?"}],
-    [{"role": "user", "content": " \n indented,\n\n  and so on \n"}],
-    [{"role": "user", "content": ""}],
-    [{"role": "user", "content": "naïve 日本 \U0001f642 {braces} <b>"}],
-    [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": " Hello."},
-        {"role": "user", "content": "\nBye"},
-    ],
+TEXTS = [
+    "Why does bread rise?",
+    " \n indented,\n\n  and so on \n",
+    "\n\nline breaks first",
+    "na\u00efve \u65e5\u672c \U0001f642 {braces} <b> e\u0301 \u00a0x",
+    "ends in blanks  ",
+    "a",
+    "Many words. " * 300,
 ]
+BYTE_LEVEL = ["llama3", "qwen25", "qwen3", "deepseek_r1", "falcon", "single_word"]
+WITHOUT_FLAG = {"<think>", "</think>", "<|im_start|>", "<|im_end|>", "<｜User｜>", "<｜Assistant｜>", "<tool_call>"}
+
+
+@pytest.fixture(scope="module")
+def models(smollm2):
+    """Tokenizers made after the documentation of those in use, and a real one."""
+    from transformers import AutoTokenizer
+
+    return {**{name: make() for name, make in KINDS.items()}, "smollm2": AutoTokenizer.from_pretrained(smollm2)}
 
 
 @pytest.fixture(scope="module")
 def chatml(tiny_model):
     return load(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def llama3(tiny_model):
-    """The tiny tokenizer with the special tokens and a template in the manner of Llama 3, which trims contents."""
-    tokenizer = load(tiny_model)
-    names = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    tokenizer.add_special_tokens({"additional_special_tokens": names})
-    tokenizer.chat_template = LLAMA3
-    return tokenizer
 
 
 def load(folder):
@@ -47,14 +50,36 @@ def load(folder):
     return AutoTokenizer.from_pretrained(folder)
 
 
+def user(text):
+    return [{"role": "user", "content": text}]
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
 def stock(tokenizer, messages, add_generation_prompt):
     return tokenizer.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=False
     )
 
 
-def special_ids(tokenizer):
-    return {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+def whole_chat(tokenizer, messages):
+    """The stock ids of a chat up to the end of its last turn."""
+    ids = stock(tokenizer, messages, False)
+    end = end_of_turn(tokenizer)
+    return ids[: len(ids) - ids[::-1].index(end)]
+
+
+def controls(tokenizer, ids):
+    """Those of the ids that are control tokens."""
+    added = tokenizer.added_tokens_decoder.items()
+    names = {id_: token.content for id_, token in added if token.special or token.content in WITHOUT_FLAG}
+    return [id_ for id_ in ids if names.get(id_, "<unk>") != "<unk>"]
+
+
+def pieces(tokenizer, ids):
+    return "".join(tokenizer.convert_ids_to_tokens(ids))
 
 
 def test_a_chat_by_hand(chatml):
@@ -63,54 +88,162 @@ def test_a_chat_by_hand(chatml):
     def plain(text):
         return chatml(text, add_special_tokens=False)["input_ids"]
 
-    ids = encode_chat(chatml, [{"role": "user", "content": "Why?"}])
+    ids = encode_chat(chatml, user("Why?"))
     assert ids == [start, *plain("user\nWhy?"), end, *plain("\n"), start, *plain("assistant\n")]
     assert encode_target(chatml, "So.") == [*plain("So."), end]
+    assert encode_target(chatml, "So", ended=False) == plain("So")
 
 
-@pytest.mark.parametrize("add_generation_prompt", [True, False])
-@pytest.mark.parametrize("messages", CHATS)
-@pytest.mark.parametrize("name", ["chatml", "llama3", "smollm2"])
-def test_ordinary_contents_are_encoded_as_by_the_tokenizer_itself(name, messages, add_generation_prompt, request):
-    tokenizer = request.getfixturevalue(name)
-    tokenizer = load(tokenizer) if name == "smollm2" else tokenizer
-    assert encode_chat(tokenizer, messages, add_generation_prompt) == stock(tokenizer, messages, add_generation_prompt)
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_ordinary_texts_are_encoded_as_by_the_tokenizer_itself(models, name):
+    tokenizer = models[name]
+    for text in TEXTS:
+        for other in TEXTS:
+            assert encode_chat(tokenizer, user(text)) == stock(tokenizer, user(text), True)
+            chat = [*user(other), assistant(text)]
+            assert encode_chat(tokenizer, chat, False) == stock(tokenizer, chat, False)
+            chat += user(other)
+            assert encode_chat(tokenizer, chat) == stock(tokenizer, chat, True)
 
 
-def test_many_chats_are_encoded_as_each_alone(chatml):
-    chats = [*CHATS, *CHATS]
-    assert encode_chats(chatml, chats) == [encode_chat(chatml, messages) for messages in chats]
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_prompt_and_target_are_the_whole_chat(models, name):
+    tokenizer = models[name]
+    for text in TEXTS:
+        for question in TEXTS:
+            prompt, target = encode_prompt(tokenizer, user(question)), encode_target(tokenizer, text)
+            whole = whole_chat(tokenizer, [*user(question), assistant(text)])
+            assert pieces(tokenizer, prompt + target) == pieces(tokenizer, whole)
+            if not text[0].isspace() and name != "single_word":  # whose request ends with a blank, which joins a word
+                assert prompt + target == whole
+            if name != "deepseek_r1":
+                assert prompt == encode_chat(tokenizer, user(question))
 
 
-@pytest.mark.parametrize("name", ["chatml", "llama3", "smollm2"])
-def test_no_special_token_of_the_model_acts_as_one_inside_a_message(name, request):
-    tokenizer = request.getfixturevalue(name)
-    tokenizer = load(tokenizer) if name == "smollm2" else tokenizer
-    special = special_ids(tokenizer)
-    frame = [id_ for id_ in encode_chat(tokenizer, [{"role": "user", "content": "ab"}]) if id_ in special]
+harmless = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Co", "Cn"]), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=40)
+@given(question=harmless, text=harmless.map(lambda text: "x" + text))
+def test_any_harmless_text_is_encoded_as_by_the_tokenizer_itself(models, name, question, text):
+    tokenizer = models[name]
+    assert encode_chat(tokenizer, user(question)) == stock(tokenizer, user(question), True)
+    whole = whole_chat(tokenizer, [*user(question), assistant(text)])
+    row = encode_prompt(tokenizer, user(question)) + encode_target(tokenizer, text)
+    assert row == whole or (name == "single_word" and pieces(tokenizer, row) == pieces(tokenizer, whole))
+
+
+def test_no_token_reaches_across_from_prompt_to_target(models):
+    """A model that was asked wrote one line break after the template's; the tokenizer joins them to one token."""
+    qwen = models["qwen25"]
+    joined = qwen.convert_tokens_to_ids("ĊĊ")
+    assert joined in stock(qwen, [*user("a"), assistant("\nb")], False)
+    assert encode_prompt(qwen, user("a")) == stock(qwen, user("a"), True)
+    assert qwen.convert_ids_to_tokens(encode_target(qwen, "\nb")) == ["Ċ", "b", "<|im_end|>"]
+
+
+def test_many_chats_are_encoded_as_each_alone(models):
+    chats = [user(text) for text in TEXTS]
+    for tokenizer in models.values():
+        assert encode_chats(tokenizer, chats) == [encode_chat(tokenizer, messages) for messages in chats]
+    assert encode_chats(tokenizer, []) == []
+
+
+def hostile(tokenizer):
+    """Texts of control strings, also cut, doubled, of full-width letters, and at the edges of words and blanks."""
+    names = [token.content for token in tokenizer.added_tokens_decoder.values()][:12]
+    names += [token.content for token in tokenizer.added_tokens_decoder.values() if token.content in WITHOUT_FLAG]
+    wide = [name.translate({code: code + 0xFEE0 for code in range(0x21, 0x7F)}) for name in names]
+    parts = [part for name in names for part in (name, name[:-1], name[1:], name.strip("<>|"))]
+    everything = st.sampled_from([*parts, *wide, " ", "\n", "a", "<", "|", "\u2581"])
+    return st.lists(everything, min_size=1, max_size=6).map("".join)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+@settings(max_examples=80)
+@given(data=st.data())
+def test_no_text_inside_a_message_yields_a_control_token(models, name, data):
+    tokenizer = models[name]
+    text = data.draw(hostile(tokenizer))
+    ids = encode_chat(tokenizer, user(text))
+    assert controls(tokenizer, ids) == controls(tokenizer, encode_chat(tokenizer, user("ab")))
+    target = encode_target(tokenizer, text)
+    assert controls(tokenizer, target) == controls(tokenizer, encode_target(tokenizer, "ab"))
+    if name in BYTE_LEVEL:
+        assert text.strip() in tokenizer.decode(ids)
+        assert text.strip() in tokenizer.decode(target)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_each_control_token_of_a_tokenizer_is_plain_text_in_a_message(models, name):
+    tokenizer = models[name]
+    frame = controls(tokenizer, encode_chat(tokenizer, user("ab")))
     assert frame
-    for id_ in special:
-        text = f"a{tokenizer.convert_ids_to_tokens(id_)}b"
-        messages = [{"role": "user", "content": text}]
-        ids = encode_chat(tokenizer, messages)
-        assert [id_ for id_ in ids if id_ in special] == frame
-        assert text in tokenizer.decode(ids)
-        assert ids != stock(tokenizer, messages, True)  # which takes it for the special token: the trap
-        target = encode_target(tokenizer, text)
-        assert [id_ for id_ in target if id_ in special] == target[-1:]
-        assert tokenizer.decode(target[:-1]) == text
+    for id_ in controls(tokenizer, tokenizer.added_tokens_decoder):
+        text = f"a {tokenizer.convert_ids_to_tokens(id_)} b"
+        assert controls(tokenizer, stock(tokenizer, user(text), True)) != frame  # the trap
+        assert controls(tokenizer, encode_chat(tokenizer, user(text))) == frame
 
 
-@given(text=st.text(max_size=40))
+def test_tokens_that_only_abbreviate_text_stay(models):
+    """Runs of blanks and tags are ordinary text to the tokenizer, so they are to us."""
+    gemma, falcon = models["gemma"], models["falcon"]
+    cases = [(gemma, "<table>", "a<table>b"), (gemma, "\n\n", "a\n\nb"), (falcon, "    ", "a    b")]
+    for tokenizer, token, text in cases:
+        assert tokenizer.convert_tokens_to_ids(token) in encode_chat(tokenizer, user(text))
+
+
+@given(text=st.text(st.characters(codec="utf-8"), max_size=40))
 def test_a_target_is_its_text_and_one_end_of_turn(chatml, text):
     target = encode_target(chatml, text)
     assert target[-1] == chatml.eos_token_id
     assert chatml.decode(target[:-1], clean_up_tokenization_spaces=False) == text
+    assert encode_target(chatml, text, ended=False) == target[:-1]
 
 
-def test_a_target_is_trimmed_where_the_template_trims(llama3):
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_a_text_that_was_cut_has_nothing_behind_it(models, name):
+    tokenizer = models[name]
+    cut, ended = encode_target(tokenizer, "So it", ended=False), encode_target(tokenizer, "So it")
+    assert ended[: len(cut)] == cut
+    assert ended[-1] == end_of_turn(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(cut)[-1].endswith("it")
+
+
+def test_a_target_is_trimmed_where_the_template_trims(models):
+    llama3 = models["llama3"]
     assert encode_target(llama3, " So.\n") == encode_target(llama3, "So.")
     assert llama3.convert_ids_to_tokens(encode_target(llama3, "So."))[-1] == "<|eot_id|>"
+    assert llama3.decode(encode_target(llama3, " So ", ended=False)) == "So "  # a blank at a cut is the text's own
+
+
+def test_thinking_as_the_template_has_it(models):
+    """Qwen3 writes an empty thought before a last turn that has none; without thinking it stands in the prompt."""
+    qwen3, block = models["qwen3"], "<think>\n\n</think>\n\n"
+    assert qwen3.decode(encode_target(qwen3, "So.")) == f"{block}So.<|im_end|>"
+    quiet = KINDS["qwen3"]()
+    quiet.chat_template_kwargs = {"enable_thinking": False}
+    assert quiet.decode(encode_prompt(quiet, user("a"))).endswith(block)
+    assert quiet.decode(encode_target(quiet, "So.")) == "So.<|im_end|>"
+    assert (opened_thought(qwen3), opened_thought(quiet)) == ("", "")
+
+
+def test_a_request_that_opens_a_thought(models):
+    """DeepSeek-R1's past turns have no thought: a row of training is the chat as it is read later."""
+    r1 = models["deepseek_r1"]
+    assert r1.decode(encode_chat(r1, user("a"))).endswith("<｜Assistant｜><think>\n")
+    assert r1.decode(encode_prompt(r1, user("a"))).endswith("a<｜Assistant｜>")
+    assert r1.decode(encode_target(r1, "So.")) == "So.<｜end▁of▁sentence｜>"
+    assert opened_thought(r1) == "<think>\n"
+
+
+def test_decoding_keeps_thinking_tags_also_where_they_are_special(tiny_model):
+    tokenizer = load(tiny_model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = tokenizer("<|im_start|><think>hm</think>So.", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "hmSo."  # the trap
+    assert decode(tokenizer, ids) == "<think>hm</think>So."
 
 
 @pytest.mark.parametrize(
@@ -118,6 +251,11 @@ def test_a_target_is_trimmed_where_the_template_trims(llama3):
     [
         (None, "no chat template"),
         ("{{ '<|im_start|>' + messages[-1]['content'] + '<|im_end|>' }}", "leaves out the system's message"),
+        ({"tool_use": "{{ messages[0]['content'] }}"}, "default"),
+        ("{{ raise_exception('only prose') }}", "system, user: only prose"),
+        ("{{ messages[0]['content'] + 1 }}", "can't write a chat of the turns system, user"),
+        ("{% for message in messages %}", "Unexpected end of template"),
+        ("{{ 'unclosed }}", "template can't be used"),
     ],
 )
 def test_a_template_that_will_not_do_is_named(tiny_model, template, message):
@@ -132,3 +270,22 @@ def test_a_template_without_end_of_turn_cannot_teach_to_stop(tiny_model):
     tokenizer.chat_template = "{% for message in messages %}{{ '<|im_start|>' + message['content'] }}{% endfor %}"
     with pytest.raises(UserError, match="no special token"):
         encode_target(tokenizer, "So.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["| upper", "| tojson", "[:20]", "| replace('bread', 'cake')", "| escape", "| truncate(15)", ".split('\\n')[0]"],
+)
+def test_a_template_that_changes_contents_is_named(tiny_model, change):
+    tokenizer = load(tiny_model)
+    tokenizer.chat_template = tokenizer.chat_template.replace("message['content']", f"(message['content'] {change})")
+    with pytest.raises(UserError, match=r"leaves out|changes what messages say"):
+        encode_chat(tokenizer, user("Why does 'bread' rise?\n" * 20))
+
+
+def test_a_change_of_the_template_or_its_variables_is_seen(tiny_model):
+    tokenizer = load(tiny_model)
+    before = encode_chat(tokenizer, user("a"))
+    tokenizer.chat_template = "{{ greeting }}" + tokenizer.chat_template
+    tokenizer.chat_template_kwargs = {"greeting": "Hello. "}
+    assert tokenizer.decode(encode_chat(tokenizer, user("a"))) == "Hello. " + tokenizer.decode(before)

@@ -54,6 +54,12 @@ def test_every_generating_stage_is_known():
     assert {name for name in STAGES if "Sampler" in script(name).read_text()} == GENERATING
 
 
+@pytest.mark.parametrize("name", sorted(GENERATING | {"sft", "dpo"}))
+def test_wherever_chats_are_encoded_the_templates_variables_are_passed(name):
+    assert "params.chat_template_kwargs" in script(name).read_text()
+    assert "chat_template_kwargs" in STAGES[name]["params"]
+
+
 def test_a_stage_names_the_params_that_it_reads():
     """Sections; within engine, rho and iterations the stage says itself what it needs."""
     for name, stage in STAGES.items():

@@ -42,26 +42,43 @@ def check_chat(tokenizer: Any) -> None:
     process; of harmless texts, that prompts, whole chats, and prompt and target together are `apply_chat_template`'s
     ids. 30 to 60 ms.
     """
-    chat = chat_of(tokenizer)
-    known = re.findall(r"\w+", tokenizer.get_chat_template())
+    with _random_state():
+        chat = chat_of(tokenizer)
+        names = _variables(chat)
+        _check_hidden_inputs(chat, names)
+        for text in PROBES:
+            question = [{"role": "user", "content": text}]
+            _compare(tokenizer, text, encode_chat(tokenizer, question), _stock(chat, question, True))
+        end = end_of_turn(tokenizer)
+        for text, other in zip(PROBES, [*PROBES[1:], PROBES[0]], strict=True):
+            for question_text in (text, other):
+                _check_row(chat, question_text, text, end)
+
+
+def _variables(chat: Chat) -> list[str]:
+    """The names in the template that params may set. Raises UserError when params set another."""
+    taken = {"messages", "strftime_now", *inspect.signature(chat.tokenizer.apply_chat_template).parameters}
+    names = sorted(set(re.findall(r"\w+", chat.tokenizer.get_chat_template())) - taken)
     for key in chat.kwargs:
-        if key not in known:
-            raise UserError(f"the chat template knows no {key}. (params.yaml: chat_template_kwargs.{key})")
-    _check_hidden_inputs(chat, sorted(set(known)))
-    end = end_of_turn(tokenizer)
-    for number, text in enumerate(PROBES):
-        question = [{"role": "user", "content": text}]
-        _compare(tokenizer, text, encode_chat(tokenizer, question), _stock(chat, question, True))
-        for answer in (PROBES[number - 1], text):
-            messages = [*question, {"role": "assistant", "content": answer}]
-            whole = _stock(chat, messages, False)
-            _compare(tokenizer, answer, encode_chat(tokenizer, messages, False), whole)
-            prompt = encode_prompt(tokenizer, question)
-            row = prompt + encode_target(tokenizer, answer)
-            upto = whole.index(end, len(prompt) - 1) + 1
-            # a token that would reach across from prompt to target is two: the text is the same
-            if row != whole[:upto] and chat.plain.pieces(row) != chat.plain.pieces(whole[:upto]):
-                _compare(tokenizer, answer, row, whole[:upto])
+        if key not in names:
+            raise UserError(
+                f"the chat template has no variable {key} that can be set. (params.yaml: chat_template_kwargs.{key})"
+            )
+    return names
+
+
+def _check_row(chat: Chat, question: str, answer: str, end: int) -> None:
+    """Whole chats, and rows of training, which end at the end-of-turn token."""
+    tokenizer, asked = chat.tokenizer, [{"role": "user", "content": question}]
+    messages = [*asked, {"role": "assistant", "content": answer}]
+    whole = _stock(chat, messages, False)
+    _compare(tokenizer, answer, encode_chat(tokenizer, messages, False), whole)
+    prompt = encode_prompt(tokenizer, asked)
+    row = prompt + encode_target(tokenizer, answer)
+    whole = whole[: whole.index(end, len(prompt) - 1) + 1]
+    # a token that would reach across from prompt to target is two: the text is the same
+    if row != whole and chat.plain.pieces(row) != chat.plain.pieces(whole):
+        _compare(tokenizer, answer, row, whole)
 
 
 def _stock(chat: Chat, messages: list[dict[str, str]], add_generation_prompt: bool) -> list[int]:
@@ -86,8 +103,7 @@ def _check_hidden_inputs(chat: Chat, names: list[str]) -> None:
     found = _changing(chat.render)
     if found is None:
         return
-    reserved = {"messages", "strftime_now", *inspect.signature(chat.tokenizer.apply_chat_template).parameters}
-    for key in sorted(set(names) - reserved, key=lambda name: ("date" not in name, name)):
+    for key in sorted(names, key=lambda name: ("date" not in name, name)):
         if _is_fixed_by(chat, key):
             raise UserError(
                 f"the chat template writes {found!r}, which changes with the day of the run, so a rerun would have "
@@ -112,8 +128,7 @@ def _changing(render: Callable[..., str]) -> str | None:
         ([{"role": "user", "content": "."}], True),
         ([{"role": "user", "content": "."}, {"role": "assistant", "content": "."}], False),
     ):
-        with _random_state():
-            first, *others = (render(messages, ask, clock=clock) for clock in _seeded(CLOCKS))
+        first, *others = (render(messages, ask, clock=clock) for clock in _seeded(CLOCKS))
         for other in others:
             if other != first:
                 place = first_difference(first, other)
