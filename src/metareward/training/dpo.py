@@ -62,7 +62,7 @@ def train_dpo(
             "last. (params.yaml: dpo.held_out)"
         )
     rows, held_out, metrics = dpo_rows(
-        model_path, pairs, settings.max_length, settings.held_out, seed, chat_template_kwargs or {}
+        model_path, pairs, settings.max_length, settings.held_out, seed, chat_template_kwargs
     )
     if not rows:
         problem = f"no preference pair is left to train on: {listed(metrics)}. {hint}".strip()

@@ -50,7 +50,7 @@ def train_sft(
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """
-    rows, metrics = sft_rows(model_path, examples, settings.max_length, chat_template_kwargs or {})
+    rows, metrics = sft_rows(model_path, examples, settings.max_length, chat_template_kwargs)
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, seed)
