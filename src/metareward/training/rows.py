@@ -21,7 +21,7 @@ def sft_rows(
     model_path: Path, examples: pl.DataFrame, max_length: int, chat_template_kwargs: Mapping[str, Scalar] | None = None
 ) -> tuple[list[Row], Metrics]:
     """input_ids and labels of each example that fits; and their counts."""
-    tokenizer = load_tokenizer(model_path, chat_template_kwargs or {})
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
     limit = _context(model_path, max_length)
     rows: list[Row] = []
     for messages, text in examples.select("messages", "target").iter_rows():
@@ -45,7 +45,7 @@ def dpo_rows(
     chat_template_kwargs: Mapping[str, Scalar] | None = None,
 ) -> tuple[list[Row], list[Row], Metrics]:
     """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts."""
-    tokenizer = load_tokenizer(model_path, chat_template_kwargs or {})
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
     limit = _context(model_path, max_length)
     rows: dict[str, Row] = {}
     counts = Counter(too_long=0, identical=0, actor_pairs=0, judge_pairs=0)

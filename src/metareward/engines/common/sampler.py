@@ -88,7 +88,7 @@ def text_code(engine: str) -> list[Path]:
     return [PACKAGE / "ids.py", PACKAGE / "engines/common", PACKAGE / "engines" / engine]
 
 
-def text_settings(engine: Engine, chat_template_kwargs: Mapping[str, Scalar]) -> dict[str, object]:
+def text_settings(engine: Engine, chat_template_kwargs: Mapping[str, Scalar] = NONE) -> dict[str, object]:
     """The settings that decide a text: of the chat template and the named engine, "auto" as what it stands for here."""
     own = getattr(engine, engine.name).model_dump()
     if engine.name == "transformers" and own["dtype"] == "auto":

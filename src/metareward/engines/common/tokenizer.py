@@ -10,7 +10,7 @@ from metareward.engines.common.chat_check import check_chat
 from metareward.params import Scalar
 
 
-def load_tokenizer(model: Path, chat_template_kwargs: Mapping[str, Scalar]) -> Any:
+def load_tokenizer(model: Path, chat_template_kwargs: Mapping[str, Scalar] | None = None) -> Any:
     """The tokenizer of a checkpoint folder, with the variables that params set for its chat template.
 
     Raises UserError when chats can't be encoded as the tokenizer does it itself, see `check_chat`.
@@ -18,7 +18,7 @@ def load_tokenizer(model: Path, chat_template_kwargs: Mapping[str, Scalar]) -> A
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    tokenizer.chat_template_kwargs = dict(chat_template_kwargs)  # read by chat.py wherever a chat is encoded
+    tokenizer.chat_template_kwargs = dict(chat_template_kwargs or {})  # read by chat.py wherever a chat is encoded
     check_chat(tokenizer)
     return tokenizer
 

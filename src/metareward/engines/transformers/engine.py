@@ -54,7 +54,7 @@ class TransformersEngine:
         transformers.utils.logging.disable_progress_bar()
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = getattr(torch, best_dtype() if dtype == "auto" else dtype)
-        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs or {})
+        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         self.ends = end_tokens(model_path, self.tokenizer)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
