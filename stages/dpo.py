@@ -29,6 +29,7 @@ def dpo(iteration: str, prev: str) -> None:
         resources.save_steps,
         steps=TRAINING / f"{iteration}.parquet",
         wait_hours=resources.wait_hours,
+        chat_template_kwargs=params.chat_template_kwargs,
     )
     write_json(metrics, TRAINING / f"{iteration}.json")
     say(stage, f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")

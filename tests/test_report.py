@@ -17,10 +17,10 @@ from metareward.tables import table_of
 
 @pytest.fixture
 def tables():
-    """Two prompts, the second too long; of the three responses to the first one is a duplicate, one is cut."""
+    """Two prompts, the second too long; of the first one's responses one is a duplicate, two are cut."""
     columns = {
-        "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of"],
-        "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason"],
+        "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of", "thought"],
+        "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason", "thought"],
         "battles": ["judgment_a", "judgment_b", "winner", "invalid_reason"],
         "elo": ["response_id", "ridge"],
         "actor_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
@@ -30,18 +30,19 @@ def tables():
     }
     rows = {
         "responses": [
-            ("p1", 10, "stop", None),
-            ("p1", 20, "length", None),
-            ("p1", 10, "stop", "r1"),
-            ("p2", 0, "too_long", None),
-            ("p2", 0, "too_long", None),
+            ("p1", 10, "stop", None, "hm"),
+            ("p1", 20, "length", None, None),
+            ("p1", 10, "stop", "r1", None),
+            ("p1", 0, "length", None, "hm"),  # nothing but a thought
+            ("p2", 0, "too_long", None, None),
+            ("p2", 0, "too_long", None, None),
         ],
         "judgments": [
-            ("j1", 5.0, None, 100, "stop"),
-            ("j2", 2.0, None, 50, "stop"),
-            ("j3", 2.0, None, 60, "stop"),
-            ("j4", None, "length", 30, "length"),
-            ("j5", None, "prompt_too_long", 0, "too_long"),
+            ("j1", 5.0, None, 100, "stop", None),
+            ("j2", 2.0, None, 50, "stop", None),
+            ("j3", 2.0, None, 60, "stop", None),
+            ("j4", None, "length", 30, "length", None),
+            ("j5", None, "prompt_too_long", 0, "too_long", None),
         ],
         "battles": [
             ("j1", "j2", "a", None),  # the higher score wins
@@ -61,10 +62,12 @@ def tables():
 
 def test_metrics_of_an_iteration(tables):
     assert iteration_metrics(tables) == {
-        "data.responses": 5,
+        "data.responses": 6,
         "data.duplicates": 1,
-        "data.responses_cut": 1,
+        "data.responses_cut": 2,
         "data.prompts_too_long": 1,
+        "data.responses_with_thought": 2,
+        "data.responses_only_thought": 1,
         "data.response_chars": 40 / 3,
         "judge.judgments": 5,
         "judge.readable": 0.6,

@@ -7,7 +7,8 @@ import pytest
 
 from metareward.engines.common import device, sampler
 from metareward.engines.common.interface import Completion, Request, Sampling
-from metareward.engines.common.sampler import Sampler, text_settings
+from metareward.engines.common.sampler import Sampler
+from metareward.engines.common.sampler import text_settings as settings_of
 from metareward.load_params import load_params
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,10 @@ def engine(**sections):
     return PARAMS.engine.model_copy(update={**own, **plain})
 
 
+def text_settings(settings, **chat_template_kwargs):
+    return settings_of(settings, chat_template_kwargs)
+
+
 def test_only_the_section_of_the_named_engine_decides_a_text():
     local = engine(name="transformers")
     assert text_settings(engine(name="transformers", vllm={"dtype": "float32"})) == text_settings(local)
@@ -34,6 +39,7 @@ def test_only_the_section_of_the_named_engine_decides_a_text():
     assert text_settings(engine(name="vllm", vllm={"dtype": "float32"})) != text_settings(vllm)
     assert text_settings(engine(name="vllm", max_context=7)) != text_settings(vllm)
     assert text_settings(vllm) != text_settings(local)
+    assert text_settings(vllm, date_string="1 May") != text_settings(vllm)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -63,7 +69,7 @@ def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does
 
     def generates():
         generated.clear()
-        Sampler(PARAMS.engine, PARAMS.resources, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
+        Sampler(PARAMS, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
         return generated == ["r"]
 
     assert generates()

@@ -15,7 +15,7 @@ import trl.trainer.utils
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from metareward.engines.common.chat import encode_chat, encode_target
+from metareward.engines.common.chat import encode_prompt, encode_target
 from metareward.errors import UserError
 from metareward.params import Dpo, Sft
 from metareward.tables import MESSAGES
@@ -107,7 +107,7 @@ def log_probabilities(folder: Path, messages, texts: list[str]) -> torch.Tensor:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     sums = []
     for text in texts:
-        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        prompt, target = encode_prompt(tokenizer, messages), encode_target(tokenizer, text)
         with torch.no_grad():
             logits = model(torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1]
         sums.append(-F.cross_entropy(logits, torch.tensor(target), reduction="sum"))
@@ -227,7 +227,7 @@ def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_p
 def test_sft_counts_what_is_too_long_and_trains_on_what_just_fits(tiny_model, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     examples = eft(4)
-    lengths = [len(encode_chat(tokenizer, m)) + len(encode_target(tokenizer, t)) for m, t in examples.iter_rows()]
+    lengths = [len(encode_prompt(tokenizer, m)) + len(encode_target(tokenizer, t)) for m, t in examples.iter_rows()]
     settings = change(SFT, max_length=sorted(lengths)[2])
     metrics = train_sft(tiny_model, examples, tmp_path / "out", settings, tmp_path / "work", 1)
     assert (metrics["rows_in"], metrics["rows_trained"], metrics["too_long"]) == (4, 3, 1)

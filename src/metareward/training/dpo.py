@@ -3,7 +3,7 @@
 import math
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -44,13 +44,15 @@ def train_dpo(
     save_dtype: Dtype = "float32",
     steps: Path | None = None,
     wait_hours: float = 0.0,
+    chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
 ) -> Metrics:
     """Direct preference optimisation of a model, which is also the frozen reference; writes the folder `out`.
 
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected, and how these two ended: chosen_finish,
     rejected_finish. A text whose finish is not "stop" was cut and did not end there: it gets no end-of-turn token, or
     its pair is left out (settings.cut_texts). hint: what the caller knows of why there are no pairs. work, save_steps,
-    save_dtype, steps, wait_hours and the errors: as `train_sft`. METHOD.md §5; Rafailov et al. 2023, eq. 7.
+    save_dtype, steps, wait_hours, chat_template_kwargs and the errors: as `train_sft`. METHOD.md §5; Rafailov et al.
+    2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + cut + too_long + not_reached + identical. cut: left
     out because a text was cut, or was cut before it had a character; identical: chosen and rejected are the same text
@@ -65,7 +67,7 @@ def train_dpo(
             "keep is best, which compares losses on held-out pairs, but held_out is 0. Set it to 0.1, say, or keep to "
             "last. (params.yaml: dpo.held_out)"
         )
-    rows, held_out, metrics = dpo_rows(model_path, pairs, settings, seed)
+    rows, held_out, metrics = dpo_rows(model_path, pairs, settings, seed, chat_template_kwargs)
     if not rows:
         problem = f"no preference pair is left to train on: {listed(metrics)}. {hint}".strip()
         if settings.on_empty == "error":

@@ -2,15 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
-from transformers import AutoTokenizer
 
-from metareward.engines.common.chat import encode_chat, encode_target
+from metareward.engines.common.chat import encode_prompt, encode_target
+from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.ids import content_id
-from metareward.params import Dpo
+from metareward.params import Dpo, Scalar
 
 Metrics = dict[str, float]
 Row = dict[str, list[int]]
@@ -18,13 +18,15 @@ IGNORED = -100  # the label of a token without loss
 ENDED = "stop"  # the finish reason of a text that the model ended itself
 
 
-def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple[list[Row], Metrics]:
+def sft_rows(
+    model_path: Path, examples: pl.DataFrame, max_length: int, chat_template_kwargs: Mapping[str, Scalar] | None = None
+) -> tuple[list[Row], Metrics]:
     """input_ids and labels of each example that fits; and their counts."""
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
     limit = _context(model_path, max_length)
     rows: list[Row] = []
     for messages, text in examples.select("messages", "target").iter_rows():
-        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        prompt, target = encode_prompt(tokenizer, messages), encode_target(tokenizer, text)
         if len(prompt) + len(target) <= limit:
             rows.append({"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target})
     return rows, {
@@ -35,17 +37,23 @@ def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple
     }
 
 
-def dpo_rows(model_path: Path, pairs: pl.DataFrame, settings: Dpo, seed: int) -> tuple[list[Row], list[Row], Metrics]:
+def dpo_rows(
+    model_path: Path,
+    pairs: pl.DataFrame,
+    settings: Dpo,
+    seed: int,
+    chat_template_kwargs: Mapping[str, Scalar] | None = None,
+) -> tuple[list[Row], list[Row], Metrics]:
     """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts.
 
     pairs: as for `train_dpo`. A text that did not end ("stop") was cut: it has no end-of-turn token.
     """
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
     limit = _context(model_path, settings.max_length)
     rows: dict[str, Row] = {}
     counts = Counter(chosen_cut=0, rejected_cut=0, cut=0, too_long=0, identical=0, actor_pairs=0, judge_pairs=0)
     for pair in pairs.iter_rows(named=True):
-        prompt = encode_chat(tokenizer, pair["messages"])
+        prompt = encode_prompt(tokenizer, pair["messages"])
         ended = {role: pair[f"{role}_finish"] == ENDED for role in ("chosen", "rejected")}
         chosen, rejected = (encode_target(tokenizer, pair[role], ended[role]) for role in ended)
         counts.update({f"{role}_cut": not ended[role] for role in ended})

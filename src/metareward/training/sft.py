@@ -1,5 +1,6 @@
 """Supervised fine-tuning on judge examples (METHOD §2)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -37,6 +38,7 @@ def train_sft(
     save_dtype: Dtype = "float32",
     steps: Path | None = None,
     wait_hours: float = 0.0,
+    chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
 ) -> Metrics:
     """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
 
@@ -46,6 +48,7 @@ def train_sft(
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
     steps: the file of the table `training_steps`, a row for each optimizer step (null: none).
     wait_hours: how long to wait for another process that is training the very same (resources.wait_hours).
+    chat_template_kwargs: variables of the model's chat template.
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
     not_reached (max_steps ended the first epoch); repeated: rows seen once more than the epochs say, since several
@@ -55,7 +58,7 @@ def train_sft(
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """
-    rows, metrics = sft_rows(model_path, examples, settings.max_length)
+    rows, metrics = sft_rows(model_path, examples, settings.max_length, chat_template_kwargs)
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, seed, wait_hours)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from metareward.engines.common.chat import encode_chats
+from metareward.engines.common.chat import decode, encode_chats, opened_thought
 from metareward.engines.common.interface import Completion, Request
 from metareward.errors import UserError
 
@@ -64,12 +64,11 @@ def completion(
 ) -> Completion:
     """A sample from its token ids. finish_reason: what the engine says; ends: the tokens that end a turn.
 
+    A <think> that the prompt has opened is put before the text, so that a thought can be told in the text alone.
     Some servers keep the end token of a text that ended to themselves; it counts nevertheless.
     """
     closed = finish_reason == "stop" and bool(tokens) and tokens[-1] in ends
-    text = tokenizer.decode(
-        tokens[: len(tokens) - closed], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    text = opened_thought(tokenizer) + decode(tokenizer, tokens[: len(tokens) - closed])
     return written(prompt, sample, text, len(tokens) - closed, finish_reason)
 
 

@@ -35,7 +35,7 @@ class Completion:
     finish_reason: "stop" (the model ended its turn, by whichever of its end tokens), "length" (cut at max_tokens or at
     the end of the context), "content_filter" (cut by a server) or "too_long" (the prompt leaves no room for a single
     token: text is null and n_tokens 0). Whatever is not "stop" did not end where its text ends. The end token is
-    counted in n_tokens and left out of text.
+    counted in n_tokens and left out of text; a <think> tag that the prompt has opened is put before it.
     """
 
     request_id: str

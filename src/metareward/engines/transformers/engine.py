@@ -7,7 +7,7 @@ planned over all requests, done or not, a resumed run repeats even that.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from metareward.engines.transformers.padded import PaddedRows
 from metareward.engines.transformers.sampling import sample_tokens, uniform_streams
 from metareward.engines.transformers.tree import Tree, compaction, use_tree
 from metareward.errors import UserError
+from metareward.params import Scalar
 
 
 class TransformersEngine:
@@ -45,6 +46,7 @@ class TransformersEngine:
         batch_tokens: int = 24576,
         max_context: int | None = None,
         device: str = "auto",
+        chat_template_kwargs: Mapping[str, Scalar] | None = None,
     ) -> None:
         """dtype: auto, float32 or bfloat16. batch_tokens: key-value slots of a batch; it bounds memory.
 
@@ -54,14 +56,14 @@ class TransformersEngine:
         transformers.utils.logging.disable_progress_bar()
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = getattr(torch, best_dtype() if dtype == "auto" else dtype)
-        self.tokenizer = load_tokenizer(model_path)
+        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
+        self.ends = end_tokens(model_path, self.tokenizer)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
         )
         self.model.to(self.device).eval()
         self.batch_tokens = batch_tokens
         self.max_context = _max_context(self.model.config, max_context)
-        self.ends = end_tokens(model_path, self.tokenizer)
         self.shares_prefixes = supports(self.model)
         if self.shares_prefixes:
             use_tree(self.model)
