@@ -29,8 +29,9 @@ def project(tmp_path):
     for folder in ("data/samples", "templates", "profiles"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    for folder in (".git", ".dvc"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / ".dvc").mkdir()
+    for command in ("init -q", "add --all", "-c user.name=T -c user.email=t@example.org commit -qm inputs"):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
     return tmp_path
 
 

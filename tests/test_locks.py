@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from metareward import locks
 from metareward.errors import UserError
-from metareward.locks import acquire, is_locked, remove_leftovers, remove_own, remove_unlocked
+from metareward.locks import acquire, discard, is_locked, keep, remove_leftovers, remove_own, remove_unlocked
 from metareward.training.checkpoints import remove_others, replace_folder
 
 
@@ -60,6 +61,46 @@ def test_who_waited_for_a_folder_that_is_gone_makes_it_anew(tmp_path):
     threading.Timer(0.3, end).start()
     with acquire(tmp_path / "f", wait_hours=1):
         assert {path.name for path in (tmp_path / "f").iterdir()} == {"lock", "holder"}
+
+
+def test_a_kept_folder_is_this_processes_until_it_discards_it(tmp_path):
+    keep(tmp_path / "f")
+    keep(tmp_path / "f")  # a training run that stopped and is called again
+    assert not remove_unlocked(tmp_path / "f")
+    discard(tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+    with acquire(tmp_path / "f"):
+        assert is_locked(tmp_path / "f")
+
+
+def test_the_same_training_twice_at_once_gives_the_same_weights_one_after_the_other(tmp_path, tiny_model):
+    """The second waits, finds the folder gone, and trains again in one of its own."""
+    command = [sys.executable, "-c", TRAIN, str(Path(__file__).parent), str(tiny_model), str(tmp_path)]
+    runs = [
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for name in "ab"
+    ]
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sum("waiting for process" in text for text in said) == 1
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
+    assert first == second
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_train import SFT, eft
+from metareward.training import sft
+model, folder, name = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+(folder / f"ready-{name}").touch()
+while len(list(folder.glob("ready-*"))) < 2:
+    time.sleep(0.05)
+load = sft.load_model
+sft.load_model = lambda path: (time.sleep(3), load(path))[1]  # long enough for the other to come
+sft.train_sft(model, eft(4), folder / name, SFT, folder / "work", 1, wait_hours=1)
+"""
 
 
 def test_what_a_killed_deletion_left_is_removed(tmp_path):
