@@ -42,6 +42,8 @@ def test_the_wings_are_those_of_the_tree_in_the_order_of_imports():
     assert re.findall(r"^  (\w+)\[", text, re.MULTILINE) == WINGS
     assert [cells[0].strip("`/") for cells in rows(text)] == WINGS
     assert {path.parent.name for path in (ROOT / "src/metareward").glob("*/__init__.py")} == set(WINGS)
+    ground = {path.name for path in (ROOT / "src/metareward").glob("*.py")} - {"__init__.py"}
+    assert ground == set(re.findall(r"`(\w+\.py)`", text))
 
 
 def test_the_wings_name_the_stages_that_depend_on_them():
