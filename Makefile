@@ -1,27 +1,33 @@
-# `make run` runs the demo, `make test` the checks; `make test-vllm` checks vLLM for real, `make test-kills` kills long.
-# Each makes its environment and installs what it needs, once.
+# `make help` lists the targets. Each makes its environment and installs what it needs, once.
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_CONSTRAINT := constraints.txt
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-vllm test-kills
+.PHONY: help run test format test-vllm test-kills
 
-run: .venv/run.installed
+help: ## this list
+	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand --tabs=18
+
+run: .venv/run.installed ## run the pipeline of params.yaml (the demo, unless you changed it) and show the checkpoints
 	@metareward check
 	@dvc repro
 	@metareward show
 
-test: .venv/test.installed
+test: .venv/test.installed ## lint, format, types and behaviour
 	ruff check .
 	ruff format --check .
 	mypy
 	pytest
 
-test-vllm: .venv-vllm/test.installed
+format: .venv/test.installed ## mend lint and format where that can be done
+	ruff check --fix .
+	ruff format .
+
+test-vllm: .venv-vllm/test.installed ## vLLM for real, in an environment of its own
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py
 
-test-kills: .venv/test.installed
+test-kills: .venv/test.installed ## kill a stage and experiments twenty times
 	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py tests/test_experiments.py
 
 .venv/run.installed: pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 ENGINES = ("transformers", "vllm", "openai")
+DISPATCHER = SOURCE / "metareward/engines/common/load.py"  # imports the engine that params name, and no other
 # Modules that no stage depends on, and why an edit of them cannot change a row that a stage writes.
 UNABLE = {
     "src/metareward/__init__.py": "sets how often progress lines come",
@@ -58,10 +59,13 @@ def imports_of(script: Path, engine: str) -> set[str]:
     while waiting:
         file = waiting.pop()
         name = file.relative_to(ROOT).as_posix()
-        if name in seen or name in UNABLE or any(file.is_relative_to(other) for other in others):
+        if name in seen or name in UNABLE:
             continue
         seen.add(name)
-        waiting += imported(file)
+        chosen = imported(file)
+        if file == DISPATCHER:
+            chosen = {module for module in chosen if not any(module.is_relative_to(other) for other in others)}
+        waiting += chosen
     return seen
 
 
@@ -87,17 +91,19 @@ def stages() -> dict[str, dict]:
 def table() -> str:
     """The page: for each module the stages that run again, by engine where they differ."""
     lines = ["| edited | stages that run again |", "|---|---|"]
-    by_module: dict[str, list[str]] = {}
+    by_module: dict[str, dict[str, list[str]]] = {}
     for name, stage in stages().items():
         for engine in ENGINES:
             for module in code_of(stage["deps"], engine, packages=True):
-                names = by_module.setdefault(module, [])
-                if name not in names:
-                    names.append(name)
-    for module in sorted(by_module):
-        engine = next((engine for engine in ENGINES if f"/engines/{engine}/" in module), None)
-        condition = f" (where `engine.name` is `{engine}`)" if engine else ""
-        lines.append(f"| `{module}` | {', '.join(by_module[module])}{condition} |")
+                by_module.setdefault(module, {}).setdefault(name, []).append(engine)
+    for module, engines in sorted(by_module.items()):
+        always = [name for name, found in engines.items() if len(found) == len(ENGINES)]
+        some = {tuple(found) for found in engines.values() if len(found) < len(ENGINES)}
+        parts = [", ".join(always)] if always else []
+        for found in sorted(some):
+            names = ", ".join(name for name in engines if tuple(engines[name]) == found)
+            parts.append(f"{names} (where `engine.name` is {' or '.join(f'`{engine}`' for engine in found)})")
+        lines.append(f"| `{module}` | {'; '.join(parts)} |")
     lines += ["", "No stage depends on these:", "", "| edited | why no row can change |", "|---|---|"]
     lines += [f"| `{module}` | {reason} |" for module, reason in sorted(UNABLE.items())]
     return HEAD + "\n".join(lines) + "\n" + UPGRADE

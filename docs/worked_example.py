@@ -147,9 +147,9 @@ def write() -> str:
 
     return f"""# A worked example
 
-One prompt from its responses to its two preference pairs, with a pencil. `python docs/worked_example.py` writes this
-page; its numbers are the library's, and a test fails when the page and the code disagree. In a real run the paper's
-sizes are 7 responses a prompt and 11 judgments a response; here it is 5 and 3.
+This page follows one prompt from its responses to its two preference pairs, with a pencil.
+`python docs/worked_example.py` writes it with the library's own numbers, and a test fails when page and code disagree.
+The paper has 7 responses to a prompt and 11 judgments of a response; here there are 5 and 3.
 
 ## 1. Responses
 
@@ -157,16 +157,16 @@ sizes are 7 responses a prompt and 11 judgments a response; here it is 5 and 3.
 
 {markdown(responses.select("response_id", "response", "n_chars", "duplicate_of"))}
 
-r4 repeats r2, so it is marked and takes no part from here on.
+r4 repeats r2. It is marked, and takes no part from here on.
 
 ## 2. Judgments and scores
 
-The judge writes three judgments of each response. The score is the last one that is the judge's own
-(`/` stands for a line break).
+The judge writes three judgments of each response. The score of a judgment is the last one in it that is the judge's
+own. (`/` stands for a line break.)
 
 {markdown(judgments.select("judgment_id", "judgment", "score", "invalid_reason"))}
 
-r2.2 names no score: it is invalid, stays in the table with its reason, and counts in no mean.
+r2.2 names no score, so it is invalid. It stays in the table with its reason, and counts in no mean.
 
 {markdown(scores.select("response_id", "n_valid", "mean", "variance", "n_chars"))}
 
@@ -175,7 +175,7 @@ scores: mean (1 + 0) / 2 = 0.5, variance (0.5² + 0.5²) / 2 = 0.25.
 
 ## 3. The actor pair
 
-Length control with rho = {RHO}: the best mean is {best:g}, the worst {worst:g}, and rho times their difference is
+Length control has rho = {RHO}. The best mean is {best:g}, the worst {worst:g}, and rho times their difference is
 {RHO} * {best - worst:g} = {reach:.2f}.
 
 - Good enough to be chosen: means in [{best - reach:.2f}, {best:g}], which are \
@@ -185,8 +185,8 @@ Length control with rho = {RHO}: the best mean is {best:g}, the worst {worst:g},
 {names(scores.filter(pl.col("mean") <= worst + reach))}. The longest of them is **{actor["rejected_id"]}** \
 ({actor["rejected_chars"]} characters).
 
-The pair is ({actor["chosen_id"]}, {actor["rejected_id"]}), its margin {actor["chosen_score"]:g} - \
-{actor["rejected_score"]:g} = {actor["margin"]:g}. With rho = 0 it would be ({plain["chosen_id"]}, \
+The pair is ({actor["chosen_id"]}, {actor["rejected_id"]}). Its margin is {actor["chosen_score"]:g} - \
+{actor["rejected_score"]:g} = {actor["margin"]:g}. With rho = 0 the pair would be ({plain["chosen_id"]}, \
 {plain["rejected_id"]}): the best mean against the worst, whatever their lengths.
 
 ## 4. Battles
@@ -197,9 +197,9 @@ valid judgments meet each other in both orders, {len(here)} battles:
 
 {markdown(pl.DataFrame(here).select(first="judgment_a", second="judgment_b", verdict="meta_judgment", winner="winner"))}
 
-Position weights are taken over the whole iteration. Suppose that its other prompt had 12 battles: 8 won by the first
-position, 1 by the second, 3 without a readable verdict. Together with those above the first position won {wins_first}
-of {decided.height}, the second {decided.height - wins_first}, so a win counts
+The position weights come from all battles of the iteration. Suppose that its other prompt had 12 battles: the first
+position won 8, the second 1, and 3 had no readable verdict. Together with the battles above, the first position won
+{wins_first} of {decided.height}, the second {decided.height - wins_first}. So a win counts
 
 - w1 = {decided.height - wins_first}/{decided.height} = {w1:g} from the first, favoured position,
 - w2 = {wins_first}/{decided.height} = {w2:g} from the second.
@@ -208,25 +208,25 @@ Each judgment's weighted wins against each other one:
 
 {markdown(matrix)}
 
-r3.1 beat r3.0 from both positions, w1 + w2 = 1. Of the battles of r3.0 and r3.2, and of r3.1 and r3.2, the second
-position won each time: w2 for either side.
+r3.1 beat r3.0 from both positions: w1 + w2 = 1. In the battles of r3.0 and r3.2, and in those of r3.1 and r3.2, the
+second position won each time, so either side has w2.
 
 ## 5. Elo
 
-A judgment whose Elo lies d above another's beats it with probability 1 / (1 + exp(-d)). The Elos of highest likelihood
-are those at which every judgment has won exactly what its Elo makes one expect: over its opponents, the sum of the
-weight of their battles times its chance to win one. Here they are ln 2 = 0.6931, 0 and -ln 2:
+A judgment whose Elo lies d above another's beats it with probability 1 / (1 + exp(-d)). At the Elos of highest
+likelihood every judgment has won exactly what its Elo makes one expect. What one expects is a sum over its opponents:
+the weight of their battles times the chance to win one. Here the Elos are ln 2 = 0.6931, 0 and -ln 2:
 
 {markdown(check)}
 
-For r3.1: exp(-2 ln 2) = 1/4 gives 1 / (1 + 1/4) = 4/5 against r3.0, exp(-ln 2) = 1/2 gives 2/3 against r3.2. Expected
-are 1 * 4/5 + (0.6 + 0.6) * 2/3 = 0.8 + 0.8 = 1.6, and 1 + 0.6 = 1.6 is what it won. Wins lead from each judgment to
-each other (r3.0 beat r3.2, which beat r3.1, which beat r3.0), so these Elos are finite and no ridge is needed: it is
-{elo["ridge"].max():g} in the table.
+Take r3.1. Against r3.0, exp(-2 ln 2) = 1/4 gives 1 / (1 + 1/4) = 4/5; against r3.2, exp(-ln 2) = 1/2 gives 2/3. It is
+expected to win 1 * 4/5 + (0.6 + 0.6) * 2/3 = 0.8 + 0.8 = 1.6, and it won 1 + 0.6 = 1.6. A chain of wins leads from each
+judgment to each other (r3.0 beat r3.2, which beat r3.1, which beat r3.0). So these Elos are finite without a ridge, and
+`ridge` is {elo["ridge"].max():g} in the table.
 
 ## 6. The judge pair
 
-The highest Elo is that of **{judge["chosen_id"]}**, the lowest that of **{judge["rejected_id"]}**; the margin is \
+**{judge["chosen_id"]}** has the highest Elo, **{judge["rejected_id"]}** the lowest. The margin is \
 {judge["chosen_elo"]:.4f} - ({judge["rejected_elo"]:.4f}) = {judge["margin"]:.4f}. The chosen
 judgment has {judge["chosen_chars"]} characters, fewer than the limit of {MAX_JUDGMENT_CHARS}, so the pair stays. DPO
 sees

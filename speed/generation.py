@@ -105,7 +105,7 @@ def run_stage(engine: Any, folder: Path, requests: list[Request]) -> None:
     """What a stage does with an engine that is loaded: requests, journal, table."""
     sampler.load_engine = lambda *_: engine  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as work:
-        sample = sampler.Sampler(PARAMS.engine, PARAMS.resources, folder, Path(work), "stage")
+        sample = sampler.Sampler(PARAMS, folder, Path(work), "stage")
         table = sample(lambda: requests)
     check(table.select("n_tokens").to_series().to_list(), requests)
 

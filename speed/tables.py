@@ -62,6 +62,7 @@ def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
         n_tokens=pl.lit(400, pl.Int64),
         finish_reason=pl.lit("stop"),
         duplicate_of=pl.lit(None, pl.String),
+        thought=pl.lit(None, pl.String),
     )
     # each response has a quality about which its judgments scatter, in quarters of a point as trained judges write
     quality = draws.generator.normal(3.2, 0.9, n * N_RESPONSES).repeat(N_JUDGMENTS)
@@ -84,6 +85,7 @@ def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
             n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64),
             n_tokens=pl.lit(200, pl.Int64),
             finish_reason=pl.lit("stop"),
+            thought=pl.lit(None, pl.String),
         )
         .drop("invalid")
     )
@@ -149,6 +151,7 @@ def fight(draws: Draws, choices: pl.LazyFrame, judgments: pl.LazyFrame, verdict_
         winner=pl.when(pl.Series(draws.generator.random(len(edge)) < 0.95)).then(pl.Series(winner)),
         n_tokens=pl.lit(200, pl.Int64),
         finish_reason=pl.lit("stop"),
+        thought=pl.lit(None, pl.String),
     ).with_columns(invalid_reason=pl.when(pl.col("winner").is_null()).then(pl.lit("tie")))
     return battles.select(TABLES["battles"].columns.keys())
 

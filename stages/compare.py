@@ -26,7 +26,7 @@ def compare(checkpoint: str) -> None:
         compared = pair_responses(prompts, *(read_table(path, "responses") for path in responses))
         texts, seed = load_templates(params.templates), stage.seed(params.seed)
         requests = partial(comparison_requests, compared, texts, params.meta_judge, seed)
-        sample = Sampler(params.engine, params.resources, MODELS / settings.referee, stage.work, stage.label)
+        sample = Sampler(params, MODELS / settings.referee, stage.work, stage.label)
         comparisons = comparisons_table(compared, sample(requests), settings.format)
         results = comparison_results(checkpoint, comparisons, settings.referee, settings.bootstrap, params.seed)
     comparisons = write_table(comparisons, folder / "comparisons.parquet", "comparisons")

@@ -10,7 +10,7 @@ from metareward.training.dpo import train_dpo
 
 def dpo(iteration: str, prev: str) -> None:
     params, stage, folder = load(), Stage("dpo", iteration), iteration_folder(iteration)
-    columns = ["pair_id", "messages", "chosen", "rejected"]
+    columns = ["pair_id", "messages", "chosen", "rejected", "chosen_finish", "rejected_finish"]
     pairs, hints = [], []
     for role in ("actor", "judge"):
         table = read_table(folder / f"{role}_pairs.parquet", f"{role}_pairs")
@@ -29,6 +29,7 @@ def dpo(iteration: str, prev: str) -> None:
         resources.save_steps,
         steps=TRAINING / f"{iteration}.parquet",
         wait_hours=resources.wait_hours,
+        chat_template_kwargs=params.chat_template_kwargs,
     )
     write_json(metrics, TRAINING / f"{iteration}.json")
     say(stage, f"{metrics['rows_trained']} of {metrics['rows_in']} pairs trained in {metrics.get('steps', 0)} steps")

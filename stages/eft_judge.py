@@ -20,7 +20,7 @@ def eft_judge() -> None:
         texts = load_templates(params.templates)
         judge = params.judge.model_copy(update={"n": params.eft.n})
         requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed))
-        sample = Sampler(params.engine, params.resources, MODELS / "seed", stage.work, stage.label)
+        sample = Sampler(params, MODELS / "seed", stage.work, stage.label)
         watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
         judgments = judgments_table(judged, sample(requests, watch), params.judge.format)
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")

@@ -20,7 +20,7 @@ from metareward.templates.texts import load_templates
 def evaluate(checkpoint: str) -> None:
     params, stage, folder = load(), Stage("evaluate", checkpoint), evaluation_folder(checkpoint)
     settings, texts, seed = params.evaluate, load_templates(params.templates), stage.seed(params.seed)
-    sample = Sampler(params.engine, params.resources, MODELS / checkpoint, stage.work, stage.label)
+    sample = Sampler(params, MODELS / checkpoint, stage.work, stage.label)
 
     prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
     changes = {"n": 1, "temperature": settings.temperature, "max_tokens": settings.max_tokens}

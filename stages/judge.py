@@ -17,7 +17,7 @@ def judge(iteration: str, prev: str) -> None:
     judged = judged_responses(prompts, responses)
     texts = load_templates(params.templates)
     requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
-    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    sample = Sampler(params, MODELS / prev, stage.work, stage.label)
     watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
     judgments = judgments_table(judged, sample(requests, watch), params.judge.format)
     judgments = write_table(judgments, folder / "judgments.parquet", "judgments")

@@ -19,7 +19,7 @@ def meta_judge(iteration: str, prev: str) -> None:
     listed = list_battles(read_table(folder / "choices.parquet", "choices"), judgments)
     texts, seed = load_templates(params.templates), stage.seed(params.seed)
     requests = partial(battle_requests, listed, prompts, responses, judgments, texts, params.meta_judge, seed)
-    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    sample = Sampler(params, MODELS / prev, stage.work, stage.label)
     watch = watch_verdicts(params.meta_judge, params.resources.unreadable_after, stage.label)
     battles = battles_table(listed, sample(requests, watch), params.meta_judge.format)
     battles = write_table(battles, folder / "battles.parquet", "battles")

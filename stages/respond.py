@@ -13,7 +13,7 @@ def respond(iteration: str, prev: str) -> None:
     params, stage, folder = load(), Stage("respond", iteration), iteration_folder(iteration)
     prompts = read_table(folder / "prompts.parquet", "prompts")
     requests = partial(response_requests, prompts, params.respond, stage.seed(params.seed))
-    sample = Sampler(params.engine, params.resources, MODELS / prev, stage.work, stage.label)
+    sample = Sampler(params, MODELS / prev, stage.work, stage.label)
     responses = responses_table(sample(requests))
     responses = write_table(responses, folder / "responses.parquet", "responses")
     ends = tally(responses["finish_reason"])

@@ -20,6 +20,7 @@ def sft() -> None:
         resources.save_steps,
         steps=steps,
         wait_hours=resources.wait_hours,
+        chat_template_kwargs=params.chat_template_kwargs,
     )
     write_json(metrics, TRAINING / "sft.json")
     say(stage, f"{metrics['rows_trained']} of {examples.height} examples trained in {metrics['steps']} steps")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
+from polars import selectors as cs
 
 from metareward.evaluation.metrics import held_out_metrics, iteration_metrics, score_histogram, training_curves
 from metareward.pipeline.frame import run, say
@@ -28,6 +29,7 @@ SCHEMAS = {
     "judge_no_pairs": "no_pairs",
     **{name: name for name in ("judgments", "actor_pairs", "battles", "elo", "judge_pairs")},
 }
+THOUGHT = cs.by_name("thought", require_all=False).str.len_chars()  # whether there is one; the text is not needed
 TEXTS = ["response", "judgment", "meta_judgment", "messages", "chosen", "rejected"]
 
 
@@ -40,7 +42,9 @@ def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="no
     if prev:
         files = {table: iteration_folder(checkpoint) / f"{table}.parquet" for table in SCHEMAS}
         scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
-        tables = {table: scan.drop(TEXTS, strict=False).collect() for table, scan in scans.items()}
+        tables = {
+            table: scan.drop(TEXTS, strict=False).with_columns(THOUGHT).collect() for table, scan in scans.items()
+        }
         tables["responses"] = tables.pop("unique_responses")
         entry["metrics"] |= iteration_metrics(tables)
         entry["scores"] = score_histogram(tables["judgments"])

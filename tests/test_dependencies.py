@@ -55,10 +55,23 @@ def test_every_generating_stage_is_known():
     assert {name for name in STAGES if "Sampler" in script(name).read_text()} == GENERATING
 
 
+def params_read(name):
+    """The sections of params that a stage's script reads; `Sampler(params, ...)` reads those that decide a text."""
+    text = script(name).read_text()
+    sampled = {"engine", "chat_template_kwargs"} if "Sampler(params, " in text else set()
+    return sampled | (set(re.findall(r"\bparams\.(\w+)", text)) - {"yaml", "resources"})
+
+
+@pytest.mark.parametrize("name", sorted(GENERATING | {"sft", "dpo"}))
+def test_wherever_chats_are_encoded_the_templates_variables_are_passed(name):
+    assert "chat_template_kwargs" in params_read(name)
+    assert "chat_template_kwargs" in STAGES[name]["params"]
+
+
 def test_a_stage_names_the_params_that_it_reads():
     """Sections; within engine, rho and iterations the stage says itself what it needs."""
     for name, stage in STAGES.items():
-        read = set(re.findall(r"\bparams\.(\w+)", script(name).read_text())) - {"yaml", "resources"}
+        read = params_read(name)
         files = set(re.findall(r"\$\{(\w+)\.\w+\}", " ".join(stage["deps"]))) - {"item"}
         declared = {param.split(".")[0] for param in stage.get("params", [])}
         assert declared <= read | ({"rho"} & read), name

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from metareward import generate
+from metareward.engines.common import sampler
 from metareward.engines.common.interface import Request, Sampling
 from metareward.engines.common.load import load_engine
 from metareward.engines.common.tokenizer import load_tokenizer
@@ -175,9 +175,10 @@ def test_a_server_that_dies_and_comes_back_costs_the_requests_in_flight(
                 yield completions
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate, "load_engine", lambda *_: Watched())
-        sampler = generate.Sampler(*settings, smollm2, tmp_path / "work" / "respond", "respond")
-        table = sampler(lambda: asked)
+        patch.setattr(sampler, "load_engine", lambda *_: Watched())
+        params = PARAMS.model_copy(update=dict(zip(("engine", "resources"), settings, strict=True)))
+        sample = sampler.Sampler(params, smollm2, tmp_path / "work" / "respond", "respond")
+        table = sample(lambda: asked)
     expected = [(request.id, sample) for request in asked for sample in range(2)]
     assert list(table.select("request_id", "sample").iter_rows()) == expected
     assert table["n_tokens"].min() > 0

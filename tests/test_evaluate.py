@@ -2,10 +2,10 @@
 
 import polars as pl
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from metareward.evaluation.held_out import held_out_results, pairwise_agreement, rank_correlation
-from metareward.evaluation.win_rate import win_rate
+from metareward.evaluation.win_rate import comparison_results, win_rate
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.referee import comparison_requests, comparisons_table
 from metareward.tables import empty_table
@@ -68,6 +68,39 @@ def test_correlation_is_the_mean_over_prompts_of_scipys():
     assert rank_correlation(REPLIES, scores(**values)) == (pytest.approx(expected), 1)
 
 
+def test_correlation_leaves_out_prompts_without_an_order():
+    equal = REPLIES.with_columns(rank=pl.when(pl.col("prompt_id") == "p").then(1).otherwise("rank"))
+    found = rank_correlation(equal, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0))
+    assert found == (pytest.approx(1.0), 1)
+    assert rank_correlation(REPLIES, scores(p1=3.0, p2=3.0, p3=3.0, q1=2.0)) == (None, 0)
+
+
+def values_of(results):
+    return {metric: (value, n) for metric, value, n in results.select("metric", "value", "n").iter_rows()}
+
+
+def test_held_out_results_of_a_checkpoint():
+    responses = pl.DataFrame(
+        {
+            "response": ["a", "b", "c", None],
+            "n_chars": [10, 20, 60, 0],
+            "finish_reason": ["stop", "stop", "length", "too_long"],
+        }
+    )
+    judgments = pl.DataFrame({"response_id": ["p1", "p1", "p2", "p3"], "score": [5.0, 3.0, 1.0, None]})
+    verdicts = pl.DataFrame({"winner": ["a", None, None, "b", None]})
+    assert values_of(held_out_results("m1", REPLIES, responses, judgments, verdicts)) == {
+        "readable_judgments": (0.75, 4),
+        "readable_verdicts": (0.4, 5),
+        "agreement_ties_half": (1.0, 1),
+        "agreement_ties_left_out": (1.0, 1),
+        "spearman": (pytest.approx(1.0), 1),
+        "score_mean": (3.0, 3),
+        "response_chars": (30.0, 3),
+        "responses_cut": (pytest.approx(1 / 3), 3),
+    }
+
+
 def comparisons(*rows):
     columns = ["prompt_id", "model_first", "winner"]
     return pl.DataFrame(rows, schema=dict(zip(columns, (pl.String, pl.Boolean, pl.String), strict=True)), orient="row")
@@ -86,7 +119,38 @@ def test_win_rate_averages_the_two_orders():
     rate, low, high = win_rate(rows, 1000, 0)
     assert rate == pytest.approx(0.75)
     assert 0.5 <= low < rate < high <= 1.0
-    assert win_rate(rows.reverse(), 1000, 0) == (rate, low, high)
+
+
+def test_win_rate_does_not_depend_on_the_order_of_rows():
+    """With few prompts any order gives nearly the same resamples, and a forgotten sort would not show."""
+    rows = comparisons(*((f"p{k}", True, ("model", "baseline", None)[k * k % 7 % 3]) for k in range(60)))
+    assert win_rate(rows.reverse(), 99, 0) == win_rate(rows, 99, 0)
+    assert win_rate(rows.sample(fraction=1, shuffle=True, seed=1), 99, 0) == win_rate(rows, 99, 0)
+
+
+def test_comparison_results_of_a_checkpoint():
+    rows = comparisons(("p", True, "model"), ("p", False, "model"), ("q", True, "model"), ("q", False, None))
+    results = comparison_results("m1", rows, "sft", 100, 0)
+    assert values_of(results) == {
+        "win_rate": (0.875, 2),
+        "comparisons_readable": (0.75, 4),
+        "comparisons_first_position": (pytest.approx(2 / 3), 3),
+    }
+    assert set(results["referee"]) == {"sft"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "won"),
+    [((None, None), 3), (("model", "baseline"), 3), (("model", "model"), 6), (("baseline", "baseline"), 0)],
+)
+def test_equal_outcomes_do_not_claim_certainty(outcome, won):
+    """Resampling six equal outcomes gives them again: [0.5, 0.5]. Wilson's interval of 3, 6 or 0 of 6, by scipy."""
+    rows = [(f"p{k}", first, winner) for k in range(6) for first, winner in zip((True, False), outcome, strict=True)]
+    expected = binomtest(won, 6).proportion_ci(method="wilson")
+    rate, low, high = win_rate(comparisons(*rows), 100, 0)
+    assert rate == won / 6
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert high - low > 0.3
 
 
 def test_win_rate_of_one_or_no_prompt_has_no_interval():
@@ -109,5 +173,5 @@ def test_comparisons_name_the_winner_whichever_order():
             "finish_reason": ["stop", "stop"],
         }
     )
-    found = comparisons_table(compared, completions)
+    found = comparisons_table(compared, completions, "line")
     assert dict(found.select("model_first", "winner").iter_rows()) == {True: "model", False: "baseline"}

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from metareward.engines.common.interface import Completion
+from metareward.engines.common.interface import Sampling as EngineSampling
 from metareward.errors import UserError
 from metareward.params import Judge, MetaJudge, Samples, TemplateFiles
 from metareward.params import SamplingSettings as Sampling
@@ -39,6 +40,7 @@ def completions(request_id, *texts, finish_reason="stop"):
 def test_responses():
     (request,) = response_requests(PROMPTS, SETTINGS, seed=7)
     assert (request.id, request.n, request.messages) == ("p", 3, [{"role": "user", "content": "Why?"}])
+    assert (request.sampling, request.seed) == (EngineSampling(0.8, 0.95, 16), 7)
     table = check_table(responses_table(completions("p", "Because.", "Because.", None)), "responses")
     assert table["n_chars"].to_list() == [8, 8, 0]
     assert table["response_id"].n_unique() == 3  # equal texts of different samples are different rows
@@ -60,6 +62,8 @@ def test_judgments():
     table = check_table(judgments_table(judged(), good, "line"), "judgments")
     assert table["score"].to_list() == [3.0, None, None]
     assert table["invalid_reason"].to_list() == [None, "no_score", "prompt_too_long"]
+    equal = judgments_table(judged(), completions(request.id, "Score: 3", "Score: 3"), "line")
+    assert equal["judgment_id"].n_unique() == 2  # equal texts of different samples are different rows
     cut = judgments_table(judged(), completions(request.id, "Score: 3", finish_reason="length"), "line")
     assert cut.select("score", "invalid_reason").row(0) == (None, "length")
 

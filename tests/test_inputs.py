@@ -16,6 +16,7 @@ from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import parse_params
+from metareward.roles.judge import judgments_table
 from metareward.selection.eft import select_eft
 from metareward.templates.texts import load_templates
 
@@ -35,6 +36,22 @@ def test_slices_are_disjoint_and_seeded():
     assert not any(one & other for one, other in combinations(slices, 2))
     assert slices[0] != set(slice_prompts(pool, 24, 0, 2)["prompt_id"])
     assert slices[0] == set(slice_prompts(pool.reverse(), 24, 0, 1)["prompt_id"])
+
+
+def test_a_repeated_prompt_is_read_once(tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "a", "category": "x"}\n')
+    pool = read_prompts(tmp_path / "prompts.jsonl", "")
+    assert list(pool.select("prompt", "source").iter_rows()) == [("a", "prompts"), ("b", "prompts")]
+
+
+def test_replies_to_the_first_prompts_are_read():
+    path = Path("data/samples/eval_judged.jsonl")
+    every, some = read_replies(path, ""), read_replies(path, "", 3)
+    assert (
+        some["prompt_id"].unique(maintain_order=True).to_list()
+        == (every["prompt_id"].unique(maintain_order=True).to_list()[:3])
+    )
+    assert some.equals(every.filter(pl.col("prompt_id").is_in(some["prompt_id"].implode())))
 
 
 def test_sample_data_is_what_its_readme_says():
@@ -102,9 +119,32 @@ def test_ranked_replies_give_examples_where_the_seed_agrees_with_people():
     assert sorted(found["target"]) == ["p1 0", "p2 0"]
 
 
+def test_a_judgment_that_was_cut_teaches_nothing():
+    """It holds a score that the seed might have gone on from; SFT would end it with an end of turn."""
+    asked = replies().with_columns(pl.lit("q").alias("source"))
+    rows = [
+        ("p1", "Score: 4", "stop"),
+        ("p2", "Score: 2", "length"),
+        ("q1", "Score: 4", "stop"),
+        ("q2", "Score: 2", "stop"),
+    ]
+    columns = ["request_id", "text", "finish_reason"]
+    completions = pl.DataFrame(rows, schema=columns, orient="row").with_columns(sample=pl.lit(0), n_tokens=pl.lit(3))
+    completions = completions.with_columns(pl.col("sample", "n_tokens").cast(pl.Int64))
+    judgments = judgments_table(asked, completions, "line")
+    found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
+    assert sorted(found["score"]) == [2.0, 4.0]  # of q alone
+    assert all("Q?" in messages[0]["content"] for messages in found["messages"])
+
+
 def test_the_most_frequent_score_is_down_sampled():
     judgments = judged(
         ("p1", 0, 5.0), ("p2", 0, 2.0), ("p1", 1, 5.0), ("p2", 1, 1.0), ("q1", 0, 5.0), ("q2", 0, 2.0)
     )  # fmt: skip
     found = select_eft(replies(), judgments, load_templates(PARAMS.templates), seed=0)
     assert Counter(found["score"]) == {5.0: 2, 2.0: 2, 1.0: 1}
+    drawn = {
+        tuple(sorted(select_eft(replies(), judgments, load_templates(PARAMS.templates), seed)["target"]))
+        for seed in range(20)
+    }
+    assert len(drawn) == 3  # any two of the three, by the seed

@@ -258,7 +258,7 @@ def requests():
 sampler.load_engine = lambda *_: Writer()
 folder = Path(sys.argv[2])
 settings = load_params(Path(sys.argv[3]))
-sample = sampler.Sampler(settings.engine, settings.resources, folder / "model", folder / "work", "judge")
+sample = sampler.Sampler(settings, folder / "model", folder / "work", "judge")
 table = sample(requests)
 assert table.height == 2 * int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from metareward.errors import UserError
 from metareward.load_params import load_params
-from metareward.params import Params
+from metareward.params import Params, ScorePattern, WinnerPattern
 
 ROOT = Path(__file__).parents[1]
 DEMO = (ROOT / "profiles/demo.yaml").read_text()
@@ -26,6 +26,8 @@ def leaves(model: type[BaseModel], place: str = "") -> list[tuple[str, Any]]:
         kind = field.annotation
         if name == "iterations":
             found += leaves(get_args(kind)[1], "iterations.m1.")
+        elif get_origin(kind) is dict:
+            continue  # variables of the chat template, which may be of any kind
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             found += leaves(kind, f"{place}{name}.")
         else:
@@ -80,8 +82,17 @@ def read(write: Any, tmp_path: Path, keys: list[str], spelling: str) -> dict[str
     return {key: value_of(params, key) for key in keys}
 
 
+def test_variables_of_the_chat_template_come_through_an_override(tmp_path):
+    (path := tmp_path / "params.yaml").write_text(DEMO)
+    given = {"date_string": "'26 Jul 2024'", "enable_thinking": "false", "level": "2", "share": "0.5", "none": "null"}
+    apply_overrides(path, [f"+chat_template_kwargs.{key}={value}" for key, value in given.items()])
+    read = load_params(path).chat_template_kwargs
+    assert read == {"date_string": "26 Jul 2024", "enable_thinking": False, "level": 2, "share": 0.5, "none": None}
+
+
 def test_every_key_is_of_a_kind_that_is_tested():
-    assert {kind for found in KEYS.values() for kind in found} == {int, float, bool, str, type(None), Literal, list}
+    found = {kind for found in KEYS.values() for kind in found} - {ScorePattern, WinnerPattern}  # test_bad_input.py
+    assert found == {int, float, bool, str, type(None), Literal, list}
     assert len(OF[int]) > 20
     assert len(OF[float]) > 10
     assert len(OF[bool]) > 2

@@ -17,31 +17,32 @@ from metareward.tables import table_of
 
 @pytest.fixture
 def tables():
-    """Two prompts, the second too long; of the three responses to the first one is a duplicate, one is cut."""
+    """Two prompts, the second too long; of the first one's responses one is a duplicate, two are cut."""
     columns = {
-        "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of"],
-        "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason"],
+        "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of", "thought"],
+        "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason", "thought"],
         "battles": ["judgment_a", "judgment_b", "winner", "invalid_reason"],
         "elo": ["response_id", "ridge"],
-        "actor_pairs": ["chosen_chars", "rejected_chars"],
-        "judge_pairs": ["chosen_chars", "rejected_chars"],
+        "actor_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
+        "judge_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
         "actor_no_pairs": ["reason"],
         "judge_no_pairs": ["reason"],
     }
     rows = {
         "responses": [
-            ("p1", 10, "stop", None),
-            ("p1", 20, "length", None),
-            ("p1", 10, "stop", "r1"),
-            ("p2", 0, "too_long", None),
-            ("p2", 0, "too_long", None),
+            ("p1", 10, "stop", None, "hm"),
+            ("p1", 20, "length", None, None),
+            ("p1", 10, "stop", "r1", None),
+            ("p1", 0, "length", None, "hm"),  # nothing but a thought
+            ("p2", 0, "too_long", None, None),
+            ("p2", 0, "too_long", None, None),
         ],
         "judgments": [
-            ("j1", 5.0, None, 100, "stop"),
-            ("j2", 2.0, None, 50, "stop"),
-            ("j3", 2.0, None, 60, "stop"),
-            ("j4", None, "length", 30, "length"),
-            ("j5", None, "prompt_too_long", 0, "too_long"),
+            ("j1", 5.0, None, 100, "stop", None),
+            ("j2", 2.0, None, 50, "stop", None),
+            ("j3", 2.0, None, 60, "stop", None),
+            ("j4", None, "length", 30, "length", None),
+            ("j5", None, "prompt_too_long", 0, "too_long", None),
         ],
         "battles": [
             ("j1", "j2", "a", None),  # the higher score wins
@@ -51,7 +52,7 @@ def tables():
             ("j3", "j1", None, "tie"),
         ],
         "elo": [("r1", 0.01), ("r1", 0.01), ("r2", 0.0)],
-        "actor_pairs": [(10, 20), (30, 50)],
+        "actor_pairs": [(10, 20, "stop", "length"), (30, 50, "stop", "stop")],
         "judge_pairs": [],
         "actor_no_pairs": [("equal_scores",), ("equal_scores",)],
         "judge_no_pairs": [("not_chosen",), ("chosen_judgment_too_long",)],
@@ -61,10 +62,12 @@ def tables():
 
 def test_metrics_of_an_iteration(tables):
     assert iteration_metrics(tables) == {
-        "data.responses": 5,
+        "data.responses": 6,
         "data.duplicates": 1,
-        "data.responses_cut": 1,
+        "data.responses_cut": 2,
         "data.prompts_too_long": 1,
+        "data.responses_with_thought": 2,
+        "data.responses_only_thought": 1,
         "data.response_chars": 40 / 3,
         "judge.judgments": 5,
         "judge.readable": 0.6,
@@ -77,6 +80,8 @@ def test_metrics_of_an_iteration(tables):
         "actor_pairs.none": {"equal_scores": 2},
         "actor_pairs.chosen_chars": 20.0,
         "actor_pairs.rejected_chars": 35.0,
+        "actor_pairs.chosen_cut": 0,
+        "actor_pairs.rejected_cut": 1,
         "meta_judge.battles": 5,
         "meta_judge.readable": 0.8,
         "meta_judge.invalid": {"tie": 1},
@@ -91,6 +96,12 @@ def test_metrics_of_an_iteration(tables):
 def test_the_histogram_has_a_bin_for_each_half_point(tables):
     shares = {row["score"]: row["share"] for row in score_histogram(tables["judgments"])}
     assert shares == {half / 2: 0 for half in range(11)} | {2.0: 0.6667, 5.0: 0.3333}
+
+
+def test_scores_between_half_points_go_to_the_nearest():
+    judgments = pl.DataFrame({"score": [4.4, 4.6, 4.9, None]})
+    shares = {row["score"]: row["share"] for row in score_histogram(judgments) if row["share"]}
+    assert shares == {4.5: 0.6667, 5.0: 0.3333}
 
 
 def test_metrics_are_keyed_by_group_metric_and_checkpoint():

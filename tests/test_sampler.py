@@ -8,7 +8,8 @@ import pytest
 
 from metareward.engines.common import device, sampler
 from metareward.engines.common.interface import Completion, Request, Sampling
-from metareward.engines.common.sampler import Sampler, text_settings
+from metareward.engines.common.sampler import Sampler
+from metareward.engines.common.sampler import text_settings as settings_of
 from metareward.errors import UserError
 from metareward.load_params import load_params
 from metareward.locks import acquire
@@ -28,6 +29,10 @@ def engine(**sections):
     return PARAMS.engine.model_copy(update={**own, **plain})
 
 
+def text_settings(settings, **chat_template_kwargs):
+    return settings_of(settings, chat_template_kwargs)
+
+
 def test_only_the_section_of_the_named_engine_decides_a_text():
     local = engine(name="transformers")
     assert text_settings(engine(name="transformers", vllm={"dtype": "float32"})) == text_settings(local)
@@ -37,6 +42,7 @@ def test_only_the_section_of_the_named_engine_decides_a_text():
     assert text_settings(engine(name="vllm", vllm={"dtype": "float32"})) != text_settings(vllm)
     assert text_settings(engine(name="vllm", max_context=7)) != text_settings(vllm)
     assert text_settings(vllm) != text_settings(local)
+    assert text_settings(vllm, date_string="1 May") != text_settings(vllm)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -66,7 +72,7 @@ def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does
 
     def generates():
         generated.clear()
-        Sampler(PARAMS.engine, PARAMS.resources, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
+        Sampler(PARAMS, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
         return generated == ["r"]
 
     assert generates()
@@ -96,7 +102,8 @@ def test_a_stage_waits_for_its_journal_as_long_as_the_params_say(tmp_path, monke
 
     def texts(hours):
         resources = PARAMS.resources.model_copy(update={"wait_hours": hours})
-        return Sampler(PARAMS.engine, resources, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
+        settings = PARAMS.model_copy(update={"resources": resources})
+        return Sampler(settings, tmp_path / "model", tmp_path / "work", "respond")(lambda: requests)
 
     written = texts(0.0)
     (folder,) = (tmp_path / "work").iterdir()

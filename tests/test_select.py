@@ -34,14 +34,14 @@ class Iteration(NamedTuple):
 def iteration(**prompts: list[tuple[str | None, list[Judgment]]]) -> Iteration:
     """Tables of an iteration: per prompt a list of (response, its judgments).
 
-    A judgment is its score (null: invalid), or score and text; without a text it gets one of its own. Ids tell the
-    origin: response 0 of prompt p is p0, its judgment 2 is p0.2.
+    A judgment is its score (null: invalid), or score and text; without a text it gets one of its own. A response that
+    ends in "-" was cut. Ids tell the origin: response 0 of prompt p is p0, its judgment 2 is p0.2.
     """
     responses, judgments = [], []
     for prompt_id, written in prompts.items():
         for sample, (response, scores) in enumerate(written):
             response_id = f"{prompt_id}{sample}"
-            finish = "too_long" if response is None else "stop"
+            finish = "too_long" if response is None else "length" if response.endswith("-") else "stop"
             n_chars = len(response or "")
             responses.append((prompt_id, response_id, sample, response, n_chars, n_chars, finish, None))
             for place, given_score in enumerate(scores):
@@ -231,6 +231,8 @@ def test_an_actor_pair_carries_its_texts_and_numbers():
         "rejected": text(800),
         "chosen_id": "p1",
         "rejected_id": "p3",
+        "chosen_finish": "stop",
+        "rejected_finish": "stop",
         "chosen_score": 4,
         "rejected_score": 2,
         "chosen_chars": 300,
@@ -293,6 +295,14 @@ def test_battles_are_all_ordered_pairs_of_valid_judgments():
 
 
 # Judge pairs
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [("good-", "bad"), ("good", "bad-"), ("good-", "bad-")])
+def test_an_actor_pair_says_how_its_texts_ended(chosen, rejected):
+    tables = iteration(p=[(rejected, [1]), (chosen, [5])])
+    pair = select_actor_pairs(tables.prompts, tables.responses, tables.scores, 0.0, None)[0].row(0, named=True)
+    for role, text in (("chosen", chosen), ("rejected", rejected)):
+        assert (pair[role], pair[f"{role}_finish"]) == (text, "length" if text.endswith("-") else "stop")
 
 
 def judge(scores: list[Judgment], elos: list[float], limit: int | None = None, wins: int = 1) -> tuple[str, str] | str:
@@ -376,6 +386,8 @@ def test_a_judge_pair_carries_its_texts_and_numbers():
         "rejected": text(5),
         "chosen_id": "p0.1",
         "rejected_id": "p0.0",
+        "chosen_finish": "stop",
+        "rejected_finish": "stop",
         "response_id": "p0",
         "chosen_elo": 2,
         "rejected_elo": -1.5,

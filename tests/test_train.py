@@ -1,7 +1,6 @@
 """Training, on a random two-layer Llama: losses computed by hand, nothing lost silently, nothing half done."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import trl.trainer.utils
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from metareward.engines.common.chat import encode_chat, encode_target
+from metareward.engines.common.chat import encode_prompt, encode_target
 from metareward.errors import UserError
 from metareward.params import Dpo, Sft
 from metareward.tables import MESSAGES
@@ -42,6 +41,7 @@ DPO = Dpo(
     epochs=1.0,
     max_steps=None,
     max_length=256,
+    cut_texts="open",
     gradient_checkpointing=False,
     keep="last",
     held_out=0.0,
@@ -94,6 +94,8 @@ def preference_pairs(n: int) -> pl.DataFrame:
             "messages": user(f"Say {'so ' * (k % 3)}"),
             "chosen": f"Good {k}.",
             "rejected": f"A bad one{'!' * k}",
+            "chosen_finish": "stop",
+            "rejected_finish": "stop",
         }
         for k in range(n)
     ]
@@ -105,7 +107,7 @@ def log_probabilities(folder: Path, messages, texts: list[str]) -> torch.Tensor:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     sums = []
     for text in texts:
-        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        prompt, target = encode_prompt(tokenizer, messages), encode_target(tokenizer, text)
         with torch.no_grad():
             logits = model(torch.tensor([prompt + target])).logits[0, len(prompt) - 1 : -1]
         sums.append(-F.cross_entropy(logits, torch.tensor(target), reduction="sum"))
@@ -201,7 +203,7 @@ def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path,
 def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_path, keep):
     # what is held out prefers the opposite, so training makes it worse and the first epoch is the best
     settings = change(DPO, epochs=3.0, keep=keep, held_out=0.1)
-    drawn = dpo.dpo_rows(tiny_model, preference_pairs(5), 256, 0.1, 1)[1]
+    drawn = dpo.dpo_rows(tiny_model, preference_pairs(5), settings, 1)[1]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     held_out = pl.col("chosen").map_elements(
         lambda text: encode_target(tokenizer, text) == drawn[0]["chosen_ids"], return_dtype=pl.Boolean
@@ -225,7 +227,7 @@ def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_p
 def test_sft_counts_what_is_too_long_and_trains_on_what_just_fits(tiny_model, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     examples = eft(4)
-    lengths = [len(encode_chat(tokenizer, m)) + len(encode_target(tokenizer, t)) for m, t in examples.iter_rows()]
+    lengths = [len(encode_prompt(tokenizer, m)) + len(encode_target(tokenizer, t)) for m, t in examples.iter_rows()]
     settings = change(SFT, max_length=sorted(lengths)[2])
     metrics = train_sft(tiny_model, examples, tmp_path / "out", settings, tmp_path / "work", 1)
     assert (metrics["rows_in"], metrics["rows_trained"], metrics["too_long"]) == (4, 3, 1)
@@ -248,6 +250,47 @@ def test_dpo_counts_what_is_too_long_and_what_is_identical(tiny_model, tmp_path)
     counts = {"rows_in": 4, "rows_trained": 2, "rows_held_out": 0, "too_long": 1, "identical": 1}
     assert counts.items() <= metrics.items()
     assert (metrics["actor_pairs"], metrics["judge_pairs"]) == (1, 1)
+
+
+def cut_pairs() -> pl.DataFrame:
+    """p0 whole; p1 chosen, p2 rejected, p3 both cut; p4 equal but for its end; p5 cut before it had a character."""
+    pairs = preference_pairs(6).with_columns(pl.col("chosen").str.replace(r"\.$", ""))
+    number = pl.col("pair_id").str.slice(1).cast(pl.Int64)
+    return pairs.with_columns(
+        chosen_finish=pl.when(number.is_in([1, 3, 4, 5])).then(pl.lit("length")).otherwise(pl.lit("stop")),
+        rejected_finish=pl.when(number == 2)
+        .then(pl.lit("content_filter"))
+        .when(number == 3)
+        .then(pl.lit("length"))
+        .otherwise(pl.lit("stop")),
+        chosen=pl.when(number == 4).then("rejected").when(number == 5).then(pl.lit("")).otherwise("chosen"),
+    )
+
+
+def test_a_text_that_was_cut_gets_no_end_of_turn(tiny_model):
+    """Else a model learns to stop in the middle of a sentence."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    pairs = cut_pairs()
+    rows, _, metrics = dpo.dpo_rows(tiny_model, pairs, DPO, 1)
+    closed = [tuple(row[f"{role}_ids"][-1] == end for role in ("chosen", "rejected")) for row in rows]
+    assert closed == [(True, True), (False, True), (True, False), (False, False)]
+    for row, pair in zip(rows, pairs.iter_rows(named=True), strict=False):
+        for role in ("chosen", "rejected"):
+            assert tokenizer.decode([id_ for id_ in row[f"{role}_ids"] if id_ != end]) == pair[role]
+    counts = {"rows_in": 6, "chosen_cut": 4, "rejected_cut": 2, "cut": 1, "identical": 1}
+    assert counts.items() <= metrics.items()
+
+
+def test_pairs_with_a_cut_text_are_trained_open_or_left_out_and_counted(tiny_model, tmp_path):
+    parts = ("rows_trained", "rows_held_out", "cut", "too_long", "not_reached", "identical")
+    for cut_texts, counts in (("open", [4, 0, 1, 0, 0, 1]), ("drop", [1, 0, 5, 0, 0, 0])):
+        settings = change(DPO, cut_texts=cut_texts)
+        metrics = train_dpo(tiny_model, cut_pairs(), tmp_path / cut_texts, settings, tmp_path / "work", 1)
+        assert [metrics[part] for part in parts] == counts
+        assert (metrics["rows_in"], metrics["chosen_cut"], metrics["rejected_cut"]) == (6, 4, 2)
+    opened, dropped = (contents(tmp_path / name)["model.safetensors"] for name in ("open", "drop"))
+    assert opened != dropped
 
 
 def test_a_row_that_the_trainer_drops_is_noticed(tiny_model, tmp_path, monkeypatch):
@@ -365,38 +408,6 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(t
     assert steps[0] == 2  # it went on, and did not start over
     assert resumed == undisturbed
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_train import *
-torch.set_num_threads(1)
-compute_in("float32", pytest.MonkeyPatch())
-model, folder = Path(sys.argv[2]), Path(sys.argv[3])
-settings = change(DPO, max_steps=2, micro_batch_size=1)
-metrics = train_dpo(model, preference_pairs(4), folder / "out", settings, folder / "work", 1, save_steps=1)
-if os.environ["RANK"] == "0":
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-"""
-
-
-def test_two_processes_train_on_the_same_global_batch_as_one(tiny_model, tmp_path):
-    one = train_dpo(tiny_model, preference_pairs(4), tmp_path / "one", change(DPO, max_steps=2), tmp_path / "work", 1)
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script)]
-    subprocess.run(
-        [*launch, str(Path(__file__).parent), str(tiny_model), str(tmp_path)],
-        check=True,
-        capture_output=True,
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
-    )
-    assert json.loads((tmp_path / "metrics.json").read_text()) == pytest.approx(one, abs=1e-5)
-    weights, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "one"))
-    torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
-    assert set(contents(tmp_path / "out")) == FILES
 
 
 def test_other_inputs_do_not_go_on_from_a_checkpoint(tiny_model, tmp_path):

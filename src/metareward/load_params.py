@@ -151,6 +151,10 @@ def _explain(problem: Any, source: str) -> str:
         path = ["rho"]  # without the branch of the union
     if path[:-1] and isinstance(problem["loc"][-1], int):
         path = path[:-1]  # the item of a list: name the list
+    if path[0] == "chat_template_kwargs" and problem["type"] != "missing":
+        key, allowed = ".".join(path[:2]), "a text, a number, true, false or null; put quotes around a date"
+        allowed = allowed if len(path) > 1 else "a mapping of the chat template's variables to values; {} sets none"
+        return f"{key} is {shown(problem['input'])}; it must be {allowed}. ({source}: {key})"
     key, name, value = ".".join(path), path[-1], shown(problem["input"])
     section = _section(path)
     if problem["type"] == "invalid_key" or problem["loc"][-1] == "[key]":

@@ -20,6 +20,7 @@ CountOrNull = Annotated[Count | None, _NULL]
 Switch = Annotated[StrictBool, BeforeValidator(spelling.boolean)]
 Text = Annotated[StrictStr, Field(min_length=1), BeforeValidator(spelling.word)]
 TextOrNull = Annotated[Text | None, _NULL]
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
 
 
 class _Section(BaseModel):
@@ -155,6 +156,7 @@ class Dpo(_Section):
     epochs: Positive
     max_steps: CountOrNull
     max_length: Count
+    cut_texts: Literal["open", "drop"]  # a text cut at max_tokens: without end of turn, or its pair is left out
     gradient_checkpointing: Switch
     keep: Literal["last", "best"]  # best: lowest loss on the held-out pairs
     held_out: Annotated[StrictFloat, Field(ge=0, lt=1), _NUMBER]
@@ -189,6 +191,7 @@ class Iteration(_Section):
 class Params(_Section):
     seed: Annotated[StrictInt, Field(ge=0), _WHOLE]
     seed_model: Text  # "embedded", a folder, or a hub id
+    chat_template_kwargs: dict[str, Scalar]  # variables of the chat template: date_string, enable_thinking, ...
     engine: Engine
     resources: Resources
     prompts: Prompts

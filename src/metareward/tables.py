@@ -37,6 +37,8 @@ _PAIR: Columns = {
     "rejected": pl.String,
     "chosen_id": pl.String,
     "rejected_id": pl.String,
+    "chosen_finish": pl.String,  # the finish_reason of the text: "stop", or it was cut
+    "rejected_finish": pl.String,
 }
 _LENGTHS: Columns = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
 
@@ -51,13 +53,14 @@ TABLES: dict[str, Table] = {
             "response_id": pl.String,
             "sample": pl.Int64,
             "response": pl.String,
+            "thought": pl.String,  # between <think> tags; null: none
             "n_chars": pl.Int64,
             "n_tokens": pl.Int64,
             "finish_reason": pl.String,
             "duplicate_of": pl.String,
         },
         ("prompt_id", "sample"),
-        frozenset({"response", "duplicate_of"}),
+        frozenset({"response", "thought", "duplicate_of"}),
     ),
     "judgments": Table(
         {
@@ -66,6 +69,7 @@ TABLES: dict[str, Table] = {
             "judgment_id": pl.String,
             "sample": pl.Int64,
             "judgment": pl.String,
+            "thought": pl.String,
             "score": pl.Float64,
             "invalid_reason": pl.String,
             "n_chars": pl.Int64,
@@ -73,7 +77,7 @@ TABLES: dict[str, Table] = {
             "finish_reason": pl.String,
         },
         ("prompt_id", "response_id", "sample"),
-        frozenset({"judgment", "score", "invalid_reason"}),
+        frozenset({"judgment", "thought", "score", "invalid_reason"}),
     ),
     "scores": Table(
         {
@@ -119,13 +123,14 @@ TABLES: dict[str, Table] = {
             "judgment_a": pl.String,
             "judgment_b": pl.String,
             "meta_judgment": pl.String,
+            "thought": pl.String,
             "winner": pl.String,  # "a", "b" or null
             "invalid_reason": pl.String,
             "n_tokens": pl.Int64,
             "finish_reason": pl.String,
         },
         ("prompt_id", "response_id", "judgment_a", "judgment_b"),
-        frozenset({"meta_judgment", "winner", "invalid_reason"}),
+        frozenset({"meta_judgment", "thought", "winner", "invalid_reason"}),
     ),
     "elo": Table(
         {
@@ -156,13 +161,14 @@ TABLES: dict[str, Table] = {
             "prompt_id": pl.String,
             "model_first": pl.Boolean,
             "comparison": pl.String,
+            "thought": pl.String,
             "winner": pl.String,  # "model", "baseline" or null
             "invalid_reason": pl.String,
             "n_tokens": pl.Int64,
             "finish_reason": pl.String,
         },
         ("prompt_id", "model_first"),
-        frozenset({"comparison", "winner", "invalid_reason"}),
+        frozenset({"comparison", "thought", "winner", "invalid_reason"}),
     ),
     "training_steps": Table(
         {

@@ -55,5 +55,6 @@ def held_out_results(
         ("spearman", spearman, n_correlated),
         ("score_mean", judgments.select(exact_mean()).item(), judgments["score"].count()),
         ("response_chars", mean(seen["n_chars"]), seen.height),
+        ("responses_cut", mean(seen["finish_reason"] != "stop"), seen.height),
     ]
     return results_table(checkpoint, [(metric, value, None, None, n, None) for metric, value, n in rows])

@@ -23,7 +23,7 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """The counts, shares and mean lengths of one iteration, by metric; reasons are nested one level deeper.
 
     tables: responses, judgments, actor_pairs, actor_no_pairs, battles, elo, judge_pairs, judge_no_pairs; no texts are
-    needed.
+    needed, of thoughts only whether there is one.
     """
     responses, judgments, battles, elo = (tables[name] for name in ("responses", "judgments", "battles", "elo"))
     actor, judge = tables["actor_pairs"], tables["judge_pairs"]
@@ -33,8 +33,10 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     metrics = {
         "data.responses": responses.height,
         "data.duplicates": responses.height - unique.height,
-        "data.responses_cut": (responses["finish_reason"] == "length").sum(),
+        "data.responses_cut": (~responses["finish_reason"].is_in(["stop", "too_long"])).sum(),
         "data.prompts_too_long": responses.filter(finish_reason="too_long")["prompt_id"].n_unique(),
+        "data.responses_with_thought": responses["thought"].is_not_null().sum(),
+        "data.responses_only_thought": responses.filter(_only_thought()).height,
         "data.response_chars": _mean_chars(responses),
         "judge.judgments": judgments.height,
         "judge.readable": judgments["score"].is_not_null().mean(),
@@ -47,6 +49,8 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
         "actor_pairs.chosen_chars": actor["chosen_chars"].mean(),
         "actor_pairs.rejected_chars": actor["rejected_chars"].mean(),
+        "actor_pairs.chosen_cut": (actor["chosen_finish"] != "stop").sum(),
+        "actor_pairs.rejected_cut": (actor["rejected_finish"] != "stop").sum(),
         "meta_judge.battles": battles.height,
         "meta_judge.readable": battles["winner"].is_not_null().mean(),
         "meta_judge.invalid": _reasons(battles["invalid_reason"]),
@@ -133,8 +137,12 @@ def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _mean_chars(completions: pl.DataFrame) -> Any:
-    """Of those that were written."""
-    return completions.filter(pl.col("finish_reason") != "too_long")["n_chars"].mean()
+    """Of those that were written, thoughts left out."""
+    return completions.filter((pl.col("finish_reason") != "too_long") & ~_only_thought())["n_chars"].mean()
+
+
+def _only_thought() -> pl.Expr:
+    return pl.col("thought").is_not_null() & (pl.col("n_chars") == 0)
 
 
 def _reasons(reasons: pl.Series) -> dict[str, int]:

@@ -9,13 +9,17 @@ from metareward.ids import content_ids
 from metareward.params import Judge, Samples, ScoreFormat
 from metareward.roles.readable import stop_unreadable
 from metareward.roles.requests import single_turn, single_turn_request, why_unfinished
+from metareward.roles.thoughts import split_thought, with_thoughts
 from metareward.tables import MESSAGES, TABLES
 from metareward.templates.score import parse_score
 from metareward.templates.texts import Templates
 
 
 def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
-    """The responses that a judge is asked about, with their prompt: no duplicates, none that was never written."""
+    """The responses that a judge is asked about, with their prompt: no duplicates, none without a text.
+
+    A response has none when it was never written, or is nothing but a thought.
+    """
     wanted = responses.filter(pl.col("duplicate_of").is_null() & pl.col("response").is_not_null())
     return wanted.join(prompts.select("prompt_id", "prompt"), on="prompt_id").sort("prompt_id", "sample")
 
@@ -42,8 +46,9 @@ def watch_judgments(
     response_of = dict(judged.select("response_id", "response").iter_rows())
 
     def reason_of(completion: Completion) -> str | None:
+        thought, text = split_thought(completion.text)
         response = response_of[completion.request_id]
-        return _read(completion.text, completion.finish_reason, response, settings.format)[1]
+        return _read(text, thought, completion.finish_reason, response, settings.format)[1]
 
     return stop_unreadable(reason_of, after, label, "judge.format", settings.format)
 
@@ -51,14 +56,16 @@ def watch_judgments(
 def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame, format_: ScoreFormat) -> pl.DataFrame:
     """The `judgments` table: each completion with its score, or the reason why it has none.
 
-    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last) and
-    prompt_too_long (never asked).
+    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last), only_thought
+    (nothing is said) and prompt_too_long (never asked).
     """
-    rows = completions.rename({"request_id": "response_id", "text": "judgment"}).join(
-        judged.select("prompt_id", "response_id", "response"), on="response_id"
+    rows = (
+        with_thoughts(completions)
+        .rename({"request_id": "response_id", "text": "judgment"})
+        .join(judged.select("prompt_id", "response_id", "response"), on="response_id")
     )
-    texts = rows.select("judgment", "finish_reason", "response").iter_rows()
-    scores = [_read(text, finish_reason, response, format_) for text, finish_reason, response in texts]
+    texts = rows.select("judgment", "thought", "finish_reason", "response").iter_rows()
+    scores = [_read(text, thought, ended, response, format_) for text, thought, ended, response in texts]
     read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
     rows = pl.concat([rows, read], how="horizontal").with_columns(
         content_ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
@@ -67,9 +74,11 @@ def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame, format_: Sc
     return rows.select(list(TABLES["judgments"].columns))
 
 
-def _read(text: str | None, finish_reason: str, response: str, format_: ScoreFormat) -> tuple[float | None, str | None]:
+def _read(
+    text: str | None, thought: str | None, finish_reason: str, response: str, format_: ScoreFormat
+) -> tuple[float | None, str | None]:
     """The score, and why there is none."""
-    reason = why_unfinished(text, finish_reason)
+    reason = why_unfinished(text, thought, finish_reason)
     if text is None or reason:
         return None, reason
     score = parse_score(text, response, format_)

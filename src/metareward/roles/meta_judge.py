@@ -9,6 +9,7 @@ from metareward.ids import content_id, content_ids
 from metareward.params import MetaJudge, SamplingSettings, WinnerFormat
 from metareward.roles.readable import stop_unreadable
 from metareward.roles.requests import single_turn_request
+from metareward.roles.thoughts import split_thought
 from metareward.roles.verdicts import read_winner, with_winners
 from metareward.tables import TABLES
 from metareward.templates.texts import Templates
@@ -39,7 +40,8 @@ def watch_verdicts(settings: MetaJudge, after: int | None, label: str) -> Callab
     """Stops a stage most of whose first `after` verdicts cannot be read; a tie can."""
 
     def reason_of(completion: Completion) -> str | None:
-        return read_winner(completion.text, completion.finish_reason, settings.format)[1]
+        thought, text = split_thought(completion.text)
+        return read_winner(text, thought, completion.finish_reason, settings.format)[1]
 
     return stop_unreadable(reason_of, after, label, "meta_judge.format", settings.format)
 

@@ -15,8 +15,10 @@ def single_turn_request(id_: str, text: str, settings: SamplingSettings, seed: i
     return Request(id_, single_turn(text), n, sampling, seed)
 
 
-def why_unfinished(text: str | None, finish_reason: str) -> str | None:
+def why_unfinished(text: str | None, thought: str | None, finish_reason: str) -> str | None:
     """Why a completion cannot be read at all, or null."""
-    if text is None:
+    if text is None and thought is None:
         return "prompt_too_long"
-    return "length" if finish_reason == "length" else None
+    if finish_reason != "stop":
+        return finish_reason
+    return "only_thought" if text is None else None

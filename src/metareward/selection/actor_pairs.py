@@ -69,5 +69,6 @@ def select_actor_pairs(
 
 
 def _texts(responses: Frame, role: str) -> pl.LazyFrame:
-    """The texts of responses, to join to the id of the chosen or rejected one."""
-    return responses.lazy().select(pl.col("response_id").alias(f"{role}_id"), pl.col("response").alias(role))
+    """The texts of responses and how they ended, to join to the id of the chosen or rejected one."""
+    names = {"response_id": f"{role}_id", "response": role, "finish_reason": f"{role}_finish"}
+    return responses.lazy().select(pl.col(old).alias(new) for old, new in names.items())

@@ -24,17 +24,17 @@ def select_judge_pairs(
     lower sample. METHOD §4.6-4.7; Wu et al. 2024, section 2.2.
     """
     rating, highest, lowest = pl.col("elo"), pl.col("elo").max(), pl.col("elo").min()
-    judged = judgments.lazy().select("judgment_id", "sample", "n_chars", "judgment")
+    judged = judgments.lazy().select("judgment_id", "sample", "n_chars", "judgment", "finish_reason")
     rows = elo.lazy().join(judged, on="judgment_id", how="left").collect().lazy()  # one pass over the judgments
     chosen = first_of_prompt(
         rows.filter(highest.over("prompt_id") - rating <= TIE),
         {"n_chars": False, "sample": False},
-        {"judgment_id": "chosen_id", "judgment": "chosen", "n_chars": "chosen_chars", "elo": "chosen_elo"},
+        _columns("chosen"),
     )
     rejected = first_of_prompt(
         rows.filter(rating - lowest.over("prompt_id") <= TIE),
         {"n_chars": True, "sample": False},
-        {"judgment_id": "rejected_id", "judgment": "rejected", "n_chars": "rejected_chars", "elo": "rejected_elo"},
+        _columns("rejected"),
     )
     wins = (pl.col("wins_first") + pl.col("wins_second")).sum()
     summary = rows.group_by("prompt_id").agg(n_decided=wins, range=highest - lowest)
@@ -69,3 +69,9 @@ def select_judge_pairs(
         .with_columns(pair_id=content_ids("pair", "chosen_id", "rejected_id"))
     )
     return checked(pairs, "judge_pairs"), no_pairs_table(outcome, "judge")
+
+
+def _columns(role: str) -> dict[str, str]:
+    """What a pair holds of its chosen or rejected judgment, and what it is called there."""
+    names = {"judgment_id": "id", "finish_reason": "finish", "n_chars": "chars", "elo": "elo"}
+    return {"judgment": role} | {old: f"{role}_{new}" for old, new in names.items()}

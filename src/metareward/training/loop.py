@@ -4,8 +4,8 @@ TRL is given token ids, not text: training reads exactly the tokens that generat
 dropped behind our back.
 
 One process trains on one GPU or on the CPU. For more, start the same stage by `accelerate launch` with a
-configuration of your own (DDP, FSDP with FULL_STATE_DICT, DeepSpeed): `batch_size` stays the global batch, every
-process makes the same call, and the main process alone writes `out`.
+configuration of your own (DDP, FSDP with FULL_STATE_DICT, DeepSpeed) or, on CPUs, by `torchrun`: `batch_size` stays
+the global batch, every process makes the same call, and the main process alone writes `out`.
 """
 
 import ctypes
@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import trl.trainer.utils
-from accelerate import PartialState  # type: ignore[import-untyped]
 from datasets.utils import disable_progress_bars
 from transformers import (
     AutoModelForCausalLM,
@@ -40,6 +38,7 @@ from metareward.locks import discard, keep
 from metareward.tables import table_of, write_table
 from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
 from metareward.training.prefixes import share_prefixes
+from metareward.training.processes import by_main, check_finite, on_cpu, this_process, together
 from metareward.training.rows import Metrics, Row
 
 Dtype = Literal["float32", "bfloat16"]
@@ -53,23 +52,22 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float], **_: Any
     ) -> None:
         # the Trainer itself goes on for ever with NaN weights, logging a loss of 0
-        for name in ("loss", "grad_norm", "eval_loss"):
-            if name in logs and not math.isfinite(logs[name]):
-                raise UserError(
-                    f"training stopped at step {state.global_step} of {state.max_steps}: {name} is {logs[name]}. No "
-                    f"model was written. If the data are sound, a lower learning_rate than {args.learning_rate} may "
-                    "help. (params.yaml: learning_rate of sft or dpo)"
-                )
+        with together():
+            for name in ("loss", "grad_norm", "eval_loss"):
+                if name in logs and not math.isfinite(logs[name]):
+                    raise UserError(
+                        f"training stopped at step {state.global_step} of {state.max_steps}: {name} is {logs[name]}. "
+                        f"No model was written. If the data are sound, a lower learning_rate than {args.learning_rate} "
+                        "may help. (params.yaml: learning_rate of sft or dpo)"
+                    )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step >= state.max_steps:
             control.should_save = False  # the model itself is written next
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        process = PartialState()
-        process.wait_for_everyone()
-        if process.is_main_process:
-            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        this_process().wait_for_everyone()  # each has written its own files
+        by_main(lambda: mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}"))
 
 
 class _Progress(ProgressCallback):  # type: ignore[misc]
@@ -98,15 +96,14 @@ def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, sa
     folder = Path(trainer.args.output_dir)
     checkpoint = last_whole_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _check_finite(trainer.model, f"training ended at step {trainer.state.global_step} and the model is not written")
+    check_finite(trainer.model, f"training ended at step {trainer.state.global_step} and the model is not written")
     trainer.accelerator.unwrap_model(trainer.model).config.use_cache = True  # the Trainer turned it off
     trainer.save_model(str(folder / "model"))  # called by every process: sharded weights are gathered here
-    process = PartialState()
-    process.wait_for_everyone()
-    if process.is_main_process:
-        replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
-        discard(folder)
-    process.wait_for_everyone()
+    this_process().wait_for_everyone()  # with sharded weights each may have written files
+    by_main(
+        lambda: replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
+    )
+    by_main(lambda: discard(folder))
 
 
 def _write_model(trained: Path, model_path: Path, folder: Path, save_dtype: Dtype) -> None:
@@ -127,26 +124,18 @@ def load_model(model_path: Path) -> PreTrainedModel:
     """The model with float32 weights, all of them finite, set up for what computes it."""
     logging.disable_progress_bar()
     disable_progress_bars()
-    process = PartialState()
-    if torch.cuda.device_count() > 1 and process.num_processes == 1:
+    process = this_process()
+    if process.device.type == "cuda" and torch.cuda.device_count() > 1 and process.num_processes == 1:
         raise UserError(
             f"one process sees {torch.cuda.device_count()} GPUs and would use one. Start it by `accelerate launch`, or "
             "set CUDA_VISIBLE_DEVICES=0."
         )
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    _check_finite(model, f"{model_path} cannot be trained")
+    check_finite(model, f"{model_path} cannot be trained")
     if process.device.type == "cpu":
         _keep_freed_memory()
         share_prefixes(model)
-        # TRL computes the logits of every position where Triton is missing, and those with a target where it is there
-        trl.trainer.utils._use_triton = lambda device: True
     return model
-
-
-def _check_finite(model: torch.nn.Module, problem: str) -> None:
-    for name, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise UserError(f"{problem}: its weight {name} holds NaN or infinite values.")
 
 
 def _keep_freed_memory() -> None:
@@ -164,7 +153,7 @@ def trainer_arguments(
     settings: params.Sft | params.Dpo, folder: Path, seed: int, save_steps: int | None, section: str
 ) -> dict[str, Any]:
     """The Trainer's arguments that SFT and DPO have in common, with the defaults of theirs that mislead overridden."""
-    processes = PartialState().num_processes
+    processes = this_process().num_processes
     at_once = settings.micro_batch_size * processes
     if settings.batch_size % at_once:
         raise UserError(
@@ -182,7 +171,7 @@ def trainer_arguments(
         "max_steps": settings.max_steps or -1,
         "max_length": None,  # TRL would cut and drop; what is too long was left out and counted
         "bf16": bfloat16_is_fast(),
-        "use_cpu": not torch.cuda.is_available(),  # or bf16 is refused
+        "use_cpu": on_cpu(),  # or bf16 is refused
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps" if save_steps else "no",
@@ -206,15 +195,17 @@ def training_folder(
     Another run that trains the very same is waited for, wait_hours at most: it is over when its folder is gone, and
     this one trains again, to the same weights; if it was killed, this one goes on from its last checkpoint.
     """
-    process = PartialState()
+    processes = this_process().num_processes
     folder = run_folder(
-        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, process.num_processes, bfloat16_is_fast()
+        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, processes, bfloat16_is_fast()
     )
-    if process.is_main_process:
+
+    def take() -> None:
         # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
-        keep(folder, wait_hours if process.num_processes == 1 else 0.0)
+        keep(folder, wait_hours if processes == 1 else 0.0)
         remove_others(folder)
-    process.wait_for_everyone()
+
+    by_main(take)
     return folder
 
 
@@ -222,12 +213,16 @@ def listed(metrics: Metrics) -> str:
     return ", ".join(f"{name} {value}" for name, value in metrics.items() if "tokens" not in name)
 
 
-def step_metrics(state: TrainerState, n_rows: int, batch_size: int) -> Metrics:
+def step_metrics(state: TrainerState, n_rows: int, settings: params.Sft | params.Dpo) -> Metrics:
+    """What the steps did. repeated: rows that fill up the last step of an epoch, where it is shared among processes."""
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    trained = min(n_rows, state.global_step * batch_size)  # an epoch visits each row once
+    trained = min(n_rows, state.global_step * settings.batch_size)  # an epoch visits each row once
+    processes = this_process().num_processes
+    fill = -n_rows % (settings.micro_batch_size * processes) if processes > 1 else 0
     return {
         "rows_trained": trained,
         "not_reached": n_rows - trained,
+        "repeated": fill * (state.global_step // math.ceil(n_rows / settings.batch_size)),
         "steps": state.global_step,
         "loss_first": losses[0],
         "loss_last": losses[-1],
@@ -239,6 +234,7 @@ def write_steps(log: Sequence[Mapping[str, float]], path: Path | None) -> None:
     """Write the table `training_steps` from what the Trainer logged; SFT has no rewards. A path of None: do not."""
     names = {name: name for name in ("step", "epoch", "loss", "learning_rate", "grad_norm")}
     names |= {"reward_accuracy": "rewards/accuracies", "reward_margin": "rewards/margins"}
-    if path and PartialState().is_main_process:
-        rows = [{ours: entry.get(theirs) for ours, theirs in names.items()} for entry in log if "loss" in entry]
-        write_table(table_of(rows, "training_steps"), path, "training_steps")
+    if not path:
+        return
+    rows = [{ours: entry.get(theirs) for ours, theirs in names.items()} for entry in log if "loss" in entry]
+    by_main(lambda: write_table(table_of(rows, "training_steps"), path, "training_steps"))

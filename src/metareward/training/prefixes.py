@@ -1,4 +1,4 @@
-"""Training on a CPU: what the rows of a batch begin with in common is computed once.
+"""Training on a CPU: the shared prefix of a batch's rows is computed once.
 
 Judge prompts share their rubric, and a chosen and a rejected text share their whole prompt. Causal attention gives
 equal prefixes equal hidden states, so the batch is turned into a tree of tokens: every layer works on the nodes of
@@ -10,26 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
-_NAME = "shared_prefixes"
+from metareward.engines.transformers.attention import supports, use_attention
 
 
 def share_prefixes(model: PreTrainedModel) -> None:
     """From now on the model's backbone computes a shared prefix once. For right-padded batches of whole rows.
 
-    Does nothing to a model whose layers do not all use plain causal attention (sliding windows, linear attention),
-    or which takes no attention function of ours.
+    Does nothing to a model whose layers are not all plain causal attention.
     """
-    config = model.config
-    layers = getattr(config, "layer_types", None) or ["full_attention"]
-    if set(layers) != {"full_attention"} or getattr(config, "sliding_window", None):
+    if not supports(model):
         return
-    if not getattr(model, "_supports_attention_backend", False):
-        return
-    AttentionInterface.register(_NAME, _attend)
-    AttentionMaskInterface.register(_NAME, _no_mask)
-    model.set_attn_implementation(_NAME)
+    use_attention(model, "shared_prefixes", _attend)
     backbone = model.base_model
     forward_of_rows = backbone.forward
 
@@ -76,10 +69,6 @@ def _select(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """Rows are right-padded, so causal attention never reads padding and needs no mask."""
-
-
 def _attend(
     module: nn.Module,
     query: Tensor,
@@ -93,7 +82,10 @@ def _attend(
     place_of_node: Tensor,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention over whole rows; query, key, value: [1, heads, nodes, size] -> [1, nodes, heads, size]."""
+    """Causal attention over whole rows; query, key, value: [1, heads, nodes, size] -> [1, nodes, heads, size].
+
+    Rows are right-padded, so no token reads padding and there is no mask.
+    """
     query, key, value = (_select(x[0].transpose(0, 1), node_of_place).transpose(1, 2) for x in (query, key, value))
     output = nn.functional.scaled_dot_product_attention(
         query, key, value, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True

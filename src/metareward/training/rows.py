@@ -2,27 +2,31 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
-from transformers import AutoTokenizer
 
-from metareward.engines.common.chat import encode_chat, encode_target
+from metareward.engines.common.chat import encode_prompt, encode_target
+from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.ids import content_id
+from metareward.params import Dpo, Scalar
 
 Metrics = dict[str, float]
 Row = dict[str, list[int]]
 IGNORED = -100  # the label of a token without loss
+ENDED = "stop"  # the finish reason of a text that the model ended itself
 
 
-def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple[list[Row], Metrics]:
+def sft_rows(
+    model_path: Path, examples: pl.DataFrame, max_length: int, chat_template_kwargs: Mapping[str, Scalar] | None = None
+) -> tuple[list[Row], Metrics]:
     """input_ids and labels of each example that fits; and their counts."""
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
     limit = _context(model_path, max_length)
     rows: list[Row] = []
     for messages, text in examples.select("messages", "target").iter_rows():
-        prompt, target = encode_chat(tokenizer, messages), encode_target(tokenizer, text)
+        prompt, target = encode_prompt(tokenizer, messages), encode_target(tokenizer, text)
         if len(prompt) + len(target) <= limit:
             rows.append({"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target})
     return rows, {
@@ -34,26 +38,37 @@ def sft_rows(model_path: Path, examples: pl.DataFrame, max_length: int) -> tuple
 
 
 def dpo_rows(
-    model_path: Path, pairs: pl.DataFrame, max_length: int, held_out: float, seed: int
+    model_path: Path,
+    pairs: pl.DataFrame,
+    settings: Dpo,
+    seed: int,
+    chat_template_kwargs: Mapping[str, Scalar] | None = None,
 ) -> tuple[list[Row], list[Row], Metrics]:
-    """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts."""
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
-    limit = _context(model_path, max_length)
+    """prompt_ids, chosen_ids and rejected_ids of the pairs to train on, of the held-out ones, and the counts.
+
+    pairs: as for `train_dpo`. A text that did not end ("stop") was cut: it has no end-of-turn token.
+    """
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
+    limit = _context(model_path, settings.max_length)
     rows: dict[str, Row] = {}
-    counts = Counter(too_long=0, identical=0, actor_pairs=0, judge_pairs=0)
+    counts = Counter(chosen_cut=0, rejected_cut=0, cut=0, too_long=0, identical=0, actor_pairs=0, judge_pairs=0)
     for pair in pairs.iter_rows(named=True):
-        prompt = encode_chat(tokenizer, pair["messages"])
-        chosen, rejected = encode_target(tokenizer, pair["chosen"]), encode_target(tokenizer, pair["rejected"])
-        if chosen == rejected:
+        prompt = encode_prompt(tokenizer, pair["messages"])
+        ended = {role: pair[f"{role}_finish"] == ENDED for role in ("chosen", "rejected")}
+        chosen, rejected = (encode_target(tokenizer, pair[role], ended[role]) for role in ended)
+        counts.update({f"{role}_cut": not ended[role] for role in ended})
+        if not all(ended.values()) and (settings.cut_texts == "drop" or not chosen or not rejected):
+            counts["cut"] += 1
+        elif pair["chosen"] == pair["rejected"] or chosen == rejected:
             counts["identical"] += 1
         elif len(prompt) + max(len(chosen), len(rejected)) > limit:
             counts["too_long"] += 1
         else:
             counts[f"{pair['role']}_pairs"] += 1
             rows[pair["pair_id"]] = {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
-    if len(rows) + counts["identical"] + counts["too_long"] != pairs.height:
+    if len(rows) + counts["identical"] + counts["too_long"] + counts["cut"] != pairs.height:
         raise ValueError("two preference pairs share a pair_id")
-    aside = [rows.pop(pair_id) for pair_id in _draw(rows, held_out, seed)]
+    aside = [rows.pop(pair_id) for pair_id in _draw(rows, settings.held_out, seed)]
     trained = list(rows.values())
     return (
         trained,

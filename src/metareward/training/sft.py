@@ -1,5 +1,6 @@
 """Supervised fine-tuning on judge examples (METHOD §2)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,7 @@ from metareward.training.loop import (
     write_steps,
 )
 from metareward.training.rows import Metrics, sft_rows
+from metareward.training.trl_internals import OwnRows, logits_of_targets
 
 
 def train_sft(
@@ -36,6 +38,7 @@ def train_sft(
     save_dtype: Dtype = "float32",
     steps: Path | None = None,
     wait_hours: float = 0.0,
+    chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
 ) -> Metrics:
     """Fine-tune on the `eft` table with a loss on target tokens only, and write the model to the folder `out`.
 
@@ -45,35 +48,38 @@ def train_sft(
     learning rate of 5e-6 does to a weight would be rounded away between two iterations: hence float32.
     steps: the file of the table `training_steps`, a row for each optimizer step (null: none).
     wait_hours: how long to wait for another process that is training the very same (resources.wait_hours).
+    chat_template_kwargs: variables of the model's chat template.
 
     Returns the metrics: rows_in = rows_trained + too_long (over settings.max_length or the model's context) +
-    not_reached (max_steps ended the first epoch); tokens and target_tokens of one epoch; loss_first, loss_last and
-    loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al. 2024, section 3.1.
+    not_reached (max_steps ended the first epoch); repeated: rows seen once more than the epochs say, since several
+    processes fill up the last step of an epoch with rows from its beginning; tokens and target_tokens of one epoch;
+    loss_first, loss_last and loss_mean over the optimizer steps, in nats per target token. METHOD.md §2; Yuan et al.
+    2024, section 3.1.
     Raises UserError when no example is left, the batch size does not divide, a weight, loss or gradient norm is not
     finite; `out` is then left as it was.
     """
-    rows, metrics = sft_rows(model_path, examples, settings.max_length)
+    rows, metrics = sft_rows(model_path, examples, settings.max_length, chat_template_kwargs)
     if not rows:
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, seed, wait_hours)
-    trainer = _Sft(
-        load_model(model_path),
-        SFTConfig(
-            **trainer_arguments(settings, folder, seed, save_steps, "sft"),
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
-            gradient_checkpointing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
-        train_dataset=Dataset.from_dict(columns_of(rows)),
-        processing_class=AutoTokenizer.from_pretrained(model_path),
-    )
-    train(trainer, rows, model_path, out, save_dtype)
+    with logits_of_targets():
+        trainer = _Sft(
+            load_model(model_path),
+            SFTConfig(
+                **trainer_arguments(settings, folder, seed, save_steps, "sft"),
+                lr_scheduler_type="cosine_with_min_lr",
+                lr_scheduler_kwargs={"min_lr": settings.min_learning_rate},
+                gradient_checkpointing=False,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            ),
+            data_collator=DataCollatorForLanguageModeling(pad_token_id=PAD),
+            train_dataset=Dataset.from_dict(columns_of(rows)),
+            processing_class=AutoTokenizer.from_pretrained(model_path),
+        )
+        train(trainer, rows, model_path, out, save_dtype)
     write_steps(trainer.state.log_history, steps)
-    return metrics | step_metrics(trainer.state, len(rows), settings.batch_size)
+    return metrics | step_metrics(trainer.state, len(rows), settings)
 
 
-class _Sft(SFTTrainer):  # type: ignore[misc]
-    def _send_telemetry(self) -> None:
-        """Nobody is told about a run."""
+class _Sft(OwnRows, SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer for SFT, on our rows."""

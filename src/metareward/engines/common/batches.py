@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from metareward.engines.common.chat import encode_chats
+from metareward.engines.common.chat import decode, encode_chats, opened_thought
 from metareward.engines.common.interface import Completion, Request
+from metareward.errors import UserError
 
+FINISH_REASONS = ("stop", "length", "content_filter")  # of a text that was written
+HALF = "\ufffd"  # what a decoder makes of the first bytes of a character that a cut went through
 ENCODED_AHEAD = 256  # prompts that are tokenised together, on all cores: one by one, half a million take a core minutes
 
 
@@ -49,17 +52,39 @@ def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterat
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two prompts begin with in common."""
+    """The length of the shared prefix of two prompts, in tokens."""
     length = min(len(left), len(right))
     if left[:length] == right[:length]:
         return length
     return next(place for place in range(length) if left[place] != right[place])
 
 
-def completion(tokenizer: Any, prompt: EncodedRequest, sample: int, tokens: Sequence[int], ended: bool) -> Completion:
-    """A sample from its token ids; ended: the last of them is the end of the turn."""
-    text = tokenizer.decode(tokens[: len(tokens) - ended], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Completion(prompt.request.id, sample, text, len(tokens), "stop" if ended else "length")
+def completion(
+    tokenizer: Any, prompt: EncodedRequest, sample: int, tokens: Sequence[int], finish_reason: str, ends: Sequence[int]
+) -> Completion:
+    """A sample from its token ids. finish_reason: what the engine says; ends: the tokens that end a turn.
+
+    A <think> that the prompt has opened is put before the text, so that a thought can be told in the text alone.
+    Some servers keep the end token of a text that ended to themselves; it counts nevertheless.
+    """
+    closed = finish_reason == "stop" and bool(tokens) and tokens[-1] in ends
+    text = opened_thought(tokenizer) + decode(tokenizer, tokens[: len(tokens) - closed])
+    return written(prompt, sample, text, len(tokens) - closed, finish_reason)
+
+
+def written(prompt: EncodedRequest, sample: int, text: str, n_tokens: int, finish_reason: str) -> Completion:
+    """A sample from its text, n_tokens long without an end token.
+
+    Raises UserError for a finish reason that says neither that a text ended nor that it was cut: "abort", say, of a
+    server that is stopped.
+    """
+    if finish_reason not in FINISH_REASONS:
+        raise UserError(
+            f"the engine gave request {prompt.request.id} up: its finish reason is {finish_reason!r}, none of "
+            f"{', '.join(FINISH_REASONS)}. Hint: dvc repro goes on from what is finished."
+        )
+    ended = finish_reason == "stop"
+    return Completion(prompt.request.id, sample, text if ended else text.rstrip(HALF), n_tokens + ended, finish_reason)
 
 
 def too_long(request: Request) -> list[Completion]:

@@ -32,9 +32,10 @@ class Request:
 class Completion:
     """One sample of a request.
 
-    finish_reason: "stop" (the model ended its turn), "length" (cut at max_tokens or at the end of the context), or
-    "too_long" (the prompt leaves no room for a single token: text is null and n_tokens 0). The end-of-turn token
-    is counted in n_tokens and left out of text.
+    finish_reason: "stop" (the model ended its turn, by whichever of its end tokens), "length" (cut at max_tokens or at
+    the end of the context), "content_filter" (cut by a server) or "too_long" (the prompt leaves no room for a single
+    token: text is null and n_tokens 0). Whatever is not "stop" did not end where its text ends. The end token is
+    counted in n_tokens and left out of text; a <think> tag that the prompt has opened is put before it.
     """
 
     request_id: str
@@ -46,7 +47,7 @@ class Completion:
 
 class Generator(Protocol):
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """Yield completions as they finish, all n samples of a request in one list; an empty one is a sign of life.
+        """Yield completions as they finish, all n samples of a request in one list; an empty list is a heartbeat.
 
         requests: all requests of the stage, in the order in which neighbours share prefixes.
         done: ids whose completions are already in the journal; they are not generated again. An engine whose

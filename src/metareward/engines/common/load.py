@@ -1,11 +1,14 @@
 """The engine that params name, with the model of a folder loaded."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from metareward.engines.common.interface import Generator
 from metareward.errors import UserError
-from metareward.params import Engine, Resources
+from metareward.params import Engine, Resources, Scalar
+
+NONE: Mapping[str, Scalar] = {}
 
 
 def demand_libraries(settings: Engine, resources: Resources) -> None:
@@ -16,30 +19,41 @@ def demand_libraries(settings: Engine, resources: Resources) -> None:
             raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")
 
 
-def load_engine(settings: Engine, resources: Resources, model: Path, seed: int) -> Generator:
+def load_engine(
+    settings: Engine, resources: Resources, model: Path, seed: int, chat_template_kwargs: Mapping[str, Scalar] = NONE
+) -> Generator:
     """The engine that settings name, in this process or in the workers of a Ray cluster (resources.ray).
 
-    seed: of the engines with one stream of draws. Raises UserError when a library that is needed is not installed.
+    seed: of the engines with one stream of draws. Raises UserError when a library that is needed is not installed, or
+    the model's chats can't be encoded (load_tokenizer).
     """
     demand_libraries(settings, resources)
     if resources.ray:
         from metareward.engines.ray.engine import RayEngine
 
-        return RayEngine(model, settings, resources, seed)
-    return load_local_engine(settings, resources, model, seed)
+        return RayEngine(model, settings, resources, seed, chat_template_kwargs)
+    return load_local_engine(settings, resources, model, seed, chat_template_kwargs)
 
 
-def load_local_engine(settings: Engine, resources: Resources, model: Path, seed: int) -> Generator:
+def load_local_engine(
+    settings: Engine, resources: Resources, model: Path, seed: int, chat_template_kwargs: Mapping[str, Scalar] = NONE
+) -> Generator:
     """The engine that settings name, in this process."""
     if settings.name == "transformers":
         from metareward.engines.transformers.engine import TransformersEngine
 
         own = settings.transformers
-        return TransformersEngine(model, own.dtype, own.batch_tokens, settings.max_context)
+        return TransformersEngine(
+            model, own.dtype, own.batch_tokens, settings.max_context, chat_template_kwargs=chat_template_kwargs
+        )
     if settings.name == "vllm":
         from metareward.engines.vllm.engine import VllmEngine
 
-        return VllmEngine(model, settings.vllm.dtype, settings.max_context, resources.tensor_parallel, seed)
+        return VllmEngine(
+            model, settings.vllm.dtype, settings.max_context, resources.tensor_parallel, seed, chat_template_kwargs
+        )
     from metareward.engines.openai.engine import OpenAIEngine
 
-    return OpenAIEngine(model, resources.base_url or "", resources.concurrency, settings.max_context)
+    return OpenAIEngine(
+        model, resources.base_url or "", resources.concurrency, settings.max_context, chat_template_kwargs
+    )

@@ -1,7 +1,7 @@
 """What a stage asks a checkpoint: its requests, answered by an engine and kept in a journal."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from metareward.engines.common.interface import Completion, Generator, Request
 from metareward.engines.common.journal import COMPLETIONS, Journal, digest, fingerprint, run
 from metareward.engines.common.load import load_engine
 from metareward.ids import content_id, content_seed
-from metareward.params import Engine, Resources
+from metareward.params import Engine, Params, Scalar
 
 PACKAGE = Path(__file__).parents[2]
 Watch = Callable[[Iterable[Completion]], None]
@@ -25,12 +25,14 @@ def _see_nothing(_: Iterable[Completion]) -> None:
 class Sampler:
     """A checkpoint that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
 
-    engine, resources: what generates, and where. model: the checkpoint's folder. work: the folder of the stage's
-    journals. label: the stage's name in the bar.
+    params: of these engine, resources and chat_template_kwargs. model: the checkpoint's folder. work: the folder of the
+    stage's journals. label: the stage's name in the bar.
     """
 
-    def __init__(self, engine: Engine, resources: Resources, model: Path, work: Path, label: str) -> None:
-        self.engine, self.resources, self.model, self.work, self.label = engine, resources, model, work, label
+    def __init__(self, params: Params, model: Path, work: Path, label: str) -> None:
+        self.engine, self.resources = params.engine, params.resources
+        self.model, self.work, self.label = model, work, label
+        self.chat_template_kwargs = params.chat_template_kwargs
         self._loaded: Generator | None = None
 
     def __call__(self, requests: Callable[[], Iterable[Request]], watch: Watch = _see_nothing) -> pl.DataFrame:
@@ -50,7 +52,7 @@ class Sampler:
             self.work,
             fingerprint(
                 requests=asked.hexdigest(),
-                engine=text_settings(self.engine),
+                engine=text_settings(self.engine, self.chat_template_kwargs),
                 model=self._model_digest,
                 code=[digest(path, "*.py") for path in text_code(self.engine.name)],
             ),
@@ -60,7 +62,8 @@ class Sampler:
         def complete(done: Collection[str]) -> Iterator[list[Completion]]:
             if self._loaded is None:
                 # one stream of draws must not begin anew where a run is resumed
-                self._loaded = load_engine(self.engine, self.resources, self.model, content_seed(seed, len(done)))
+                seed_now = content_seed(seed, len(done))
+                self._loaded = load_engine(self.engine, self.resources, self.model, seed_now, self.chat_template_kwargs)
             yield from self._loaded.generate(requests(), done)
 
         with tqdm(desc=self.label, unit=" samples", total=total) as bar:
@@ -87,11 +90,12 @@ def text_code(engine: str) -> list[Path]:
     return [PACKAGE / "ids.py", PACKAGE / "engines/common", PACKAGE / "engines" / engine]
 
 
-def text_settings(engine: Engine) -> dict[str, object]:
-    """The settings that decide a text: those of the named engine, with "auto" as what it stands for here."""
+def text_settings(engine: Engine, chat_template_kwargs: Mapping[str, Scalar]) -> dict[str, object]:
+    """The settings that decide a text: of the chat template and the named engine, "auto" as what it stands for here."""
     own = getattr(engine, engine.name).model_dump()
     if engine.name == "transformers" and own["dtype"] == "auto":
         from metareward.engines.common.device import best_dtype
 
         own["dtype"] = best_dtype()
-    return {"name": engine.name, "max_context": engine.max_context, **own}
+    chat = dict(chat_template_kwargs)
+    return {"name": engine.name, "max_context": engine.max_context, "chat_template_kwargs": chat, **own}

@@ -8,7 +8,7 @@ rows that run beside; and vLLM 0.32 on CPUs dies of a seeded prompt that it pref
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 
 import openai
 
-from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long
+from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long, written
+from metareward.engines.common.chat import opened_thought
 from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
 from metareward.errors import UserError
+from metareward.params import Scalar
 
 RETRIES = 60  # the client waits up to 8 s between two, or as long as the server says: a restart of minutes is survived
 
@@ -27,7 +29,14 @@ RETRIES = 60  # the client waits up to 8 s between two, or as long as the server
 class OpenAIEngine:
     """A Generator that asks a server. Samples of one request are asked for together."""
 
-    def __init__(self, model_path: Path, base_url: str, concurrency: int, max_context: int) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        base_url: str,
+        concurrency: int,
+        max_context: int,
+        chat_template_kwargs: Mapping[str, Scalar],
+    ) -> None:
         """model_path: the checkpoint, for its tokenizer; its folder's name is the model asked for.
 
         concurrency: requests in flight. Raises UserError when nothing answers at base_url, or not with that model.
@@ -35,7 +44,7 @@ class OpenAIEngine:
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=RETRIES, timeout=3600)
         self.model, self.concurrency, self.max_context = model_path.name, concurrency, max_context
-        self.tokenizer = load_tokenizer(model_path)
+        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         self.ends = end_tokens(model_path, self.tokenizer)
         try:
             served = [model.id for model in self.client.with_options(max_retries=2).models.list()]
@@ -80,7 +89,7 @@ class OpenAIEngine:
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_tokens=prompt.room,
-                extra_body={"return_token_ids": True},
+                extra_body={"return_token_ids": True, "stop_token_ids": self.ends},
             )
         except openai.OpenAIError as error:
             raise UserError(f"the server did not answer request {request.id}: {_reason(error)}") from None
@@ -88,12 +97,13 @@ class OpenAIEngine:
 
     def _completion(self, prompt: EncodedRequest, choice: Any) -> Completion:
         """vLLM returns token ids; from another server's text their number is what the text has."""
-        ended = choice.finish_reason == "stop"
         tokens = getattr(choice, "token_ids", None)
         if tokens:
-            return completion(self.tokenizer, prompt, choice.index, tokens, ended and tokens[-1] in self.ends)
-        n_tokens = len(self.tokenizer(choice.text, add_special_tokens=False)["input_ids"]) + ended
-        return Completion(prompt.request.id, choice.index, choice.text, n_tokens, "stop" if ended else "length")
+            return completion(self.tokenizer, prompt, choice.index, tokens, choice.finish_reason, self.ends)
+        n_tokens = len(self.tokenizer(choice.text, add_special_tokens=False)["input_ids"])
+        return written(
+            prompt, choice.index, opened_thought(self.tokenizer) + choice.text, n_tokens, choice.finish_reason
+        )
 
 
 def _reason(error: openai.OpenAIError) -> str:

@@ -6,7 +6,7 @@ again where there is room, and until then, or for good, the others do without it
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from pathlib import Path
@@ -30,12 +30,22 @@ RESTARTS = 10  # of one worker
 class RayEngine:
     """A Generator that shares batches out among workers, each with an engine of its own."""
 
-    def __init__(self, model_path: Path, settings: params.Engine, resources: params.Resources, seed: int) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        settings: params.Engine,
+        resources: params.Resources,
+        seed: int,
+        chat_template_kwargs: Mapping[str, params.Scalar],
+    ) -> None:
         """resources.workers: how many; null: one for each GPU (or group of tensor_parallel) of the cluster, or node.
 
         Joins the cluster that RAY_ADDRESS names, or starts one on this machine. The checkpoint must lie at the same
         path on every node. Without GPUs a worker has its share of a node's cores as threads.
         """
+        self.tokenizer = load_tokenizer(
+            model_path, chat_template_kwargs
+        )  # what is wrong with it is said before a worker is
         ray.init(address=None, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         cores = [int(node["Resources"]["CPU"]) for node in ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
@@ -52,9 +62,9 @@ class RayEngine:
             scheduling_strategy="SPREAD",
         )
         self.workers = [
-            remote.remote(model_path.resolve(), settings, resources, seed + place) for place in range(count)
+            remote.remote(model_path.resolve(), settings, resources, seed + place, chat_template_kwargs)
+            for place in range(count)
         ]
-        self.tokenizer = load_tokenizer(model_path)
         self.max_context = settings.max_context
         self.batch_tokens = settings.transformers.batch_tokens if settings.name == "transformers" else SERVED_TOKENS
 
@@ -111,9 +121,17 @@ class RayEngine:
 class Worker:
     """An engine in a process of its own, used by one thread: batches that are there together take turns."""
 
-    def __init__(self, model_path: Path, settings: params.Engine, resources: params.Resources, seed: int) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        settings: params.Engine,
+        resources: params.Resources,
+        seed: int,
+        chat_template_kwargs: Mapping[str, params.Scalar],
+    ) -> None:
         self.thread = ThreadPoolExecutor(1)
-        self.engine: Generator = self.thread.submit(load_local_engine, settings, resources, model_path, seed).result()
+        loading = self.thread.submit(load_local_engine, settings, resources, model_path, seed, chat_template_kwargs)
+        self.engine: Generator = loading.result()
 
     def is_ready(self) -> bool:
         return True

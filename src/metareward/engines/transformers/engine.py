@@ -1,13 +1,13 @@
 """The local engine: transformers, made for many samples of prompts that begin alike.
 
-A batch is as many requests as fit the token budget, in the order given. Its prompts are computed once each, what they
-have in common once for all (tree.py), and a row leaves the batch when it ends. Every row draws from a stream of
+A batch is as many requests as fit the token budget, in the order given. Its prompts are computed once each, a
+shared prefix once for all of them (tree.py), and a row leaves the batch when it ends. Every row draws from a stream of
 its own, so a text depends on the rows beside it through the rounding of floating point alone; and since batches are
 planned over all requests, done or not, a resumed run repeats even that.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: 
 import torch
 import transformers.utils
 
-# Assisted decoding alone needs sklearn, and object detection scipy: unused here, and 1.9 s at import in every stage.
-transformers.utils.is_sklearn_available = transformers.utils.is_scipy_available = lambda: False
-from transformers import AutoModelForCausalLM
+from metareward.engines.transformers.extras import no_extras
+
+with no_extras():
+    from transformers import AutoModelForCausalLM
 
 from metareward.engines.common.batches import EncodedRequest, completion, encode, plan_batches, too_long
 from metareward.engines.common.device import best_dtype
 from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
+from metareward.engines.transformers.attention import supports
 from metareward.engines.transformers.padded import PaddedRows
 from metareward.engines.transformers.sampling import sample_tokens, uniform_streams
-from metareward.engines.transformers.tree import Tree, compaction, supports, use_tree
+from metareward.engines.transformers.tree import Tree, compaction, use_tree
 from metareward.errors import UserError
+from metareward.params import Scalar
 
 
 class TransformersEngine:
@@ -43,6 +46,7 @@ class TransformersEngine:
         batch_tokens: int = 24576,
         max_context: int | None = None,
         device: str = "auto",
+        chat_template_kwargs: Mapping[str, Scalar] | None = None,
     ) -> None:
         """dtype: auto, float32 or bfloat16. batch_tokens: key-value slots of a batch; it bounds memory.
 
@@ -52,14 +56,14 @@ class TransformersEngine:
         transformers.utils.logging.disable_progress_bar()
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = getattr(torch, best_dtype() if dtype == "auto" else dtype)
-        self.tokenizer = load_tokenizer(model_path)
+        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
+        self.ends = end_tokens(model_path, self.tokenizer)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=self.dtype, attn_implementation="sdpa", local_files_only=True
         )
         self.model.to(self.device).eval()
         self.batch_tokens = batch_tokens
         self.max_context = _max_context(self.model.config, max_context)
-        self.ends = end_tokens(model_path, self.tokenizer)
         self.shares_prefixes = supports(self.model)
         if self.shares_prefixes:
             use_tree(self.model)
@@ -115,9 +119,10 @@ class TransformersEngine:
                 places, tokens = places[order], tokens[torch.from_numpy(order).to(self.device)]
                 running.keep(order)
             logits = running.step(tokens)
+        finishes = np.where(ended, "stop", "length").tolist()
         return [
-            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), bool(ended[row]))
-            for row, (prompt, sample) in enumerate(zip(rows, samples, strict=True))
+            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), finish, self.ends)
+            for row, (prompt, sample, finish) in enumerate(zip(rows, samples, finishes, strict=True))
         ]
 
 

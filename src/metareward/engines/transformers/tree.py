@@ -1,4 +1,4 @@
-"""Decoding over a tree of prompts: what prompts begin with in common is computed, kept and read once.
+"""Decoding over a tree of prompts: a shared prefix is computed, kept and read once.
 
 All samples of a prompt share it, judge prompts share their rubric, and battles of a response share all but the last
 judgment. The prompts of a batch make a tree of segments; a row (one sample) is a path of segments and the tokens it
@@ -14,25 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from metareward.engines.common.batches import common_prefix
+from metareward.engines.transformers.attention import use_attention
 
-NAME = "shared_prefix_tree"
 LEAST_SHARED = 24  # tokens; a level of the tree costs time at every step, so a shorter common prefix is not worth one
 LONGEST_SEGMENT = 256  # tokens; a longer one is a chain, so that one long prompt does not pad all others
-
-
-def supports(model: PreTrainedModel) -> bool:
-    """Whether every layer is plain causal attention that can be replaced: no windows, sinks, caps or recurrences."""
-    config = model.config
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    special = ("sliding_window", "attention_chunk_size", "attn_logit_softcapping")
-    return (
-        layers == {"full_attention"}
-        and not any(getattr(config, name, None) for name in special)
-        and bool(getattr(model, "_supports_attention_backend", False))
-    )
 
 
 @dataclass
@@ -312,12 +300,6 @@ def _attend(
     return tree.attend(module.layer_idx, query[0], key[0], value[0], scaling)[None], None
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """The tree knows what a token may see."""
-
-
 def use_tree(model: PreTrainedModel) -> None:
     """From now on the model's attention is the tree's: its forward needs the argument `tree`."""
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, _no_mask)
-    model.set_attn_implementation(NAME)
+    use_attention(model, "shared_prefix_tree", _attend)

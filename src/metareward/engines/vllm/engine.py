@@ -6,15 +6,16 @@ that was interrupted ends in other texts of the same distribution than an undist
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long
 from metareward.engines.common.interface import Completion, Request
-from metareward.engines.common.tokenizer import end_tokens
+from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
 from metareward.errors import UserError
+from metareward.params import Scalar
 
 # Read when vllm is imported. In this process: nothing is left behind when it is killed, and draws repeat.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -30,12 +31,22 @@ from vllm.sampling_params import RequestOutputKind
 class VllmEngine:
     """A Generator with the model of a folder loaded into vLLM."""
 
-    def __init__(self, model_path: Path, dtype: str, max_context: int, tensor_parallel: int, seed: int) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        dtype: str,
+        max_context: int,
+        tensor_parallel: int,
+        seed: int,
+        chat_template_kwargs: Mapping[str, Scalar],
+    ) -> None:
         """dtype: auto, float32 or bfloat16. max_context: tokens of prompt and completion together.
 
         tensor_parallel: GPUs over which the model is split. seed: of the engine's one stream of draws.
         Raises UserError when vLLM refuses the model or these settings.
         """
+        self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
+        self.ends = end_tokens(model_path, self.tokenizer)
         on_cpu = current_platform.is_cpu()
         try:
             self.llm = LLM(
@@ -51,9 +62,7 @@ class VllmEngine:
             )
         except ValueError as error:
             raise UserError(f"vLLM can't run {model_path}: {' '.join(str(error).split())[:300]}") from None
-        self.tokenizer = self.llm.get_tokenizer()
         self.max_context = max_context
-        self.ends = end_tokens(model_path, self.tokenizer)
         self.finished: dict[str, Any] = {}  # outputs that no `generate` has taken yet
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
@@ -84,7 +93,7 @@ class VllmEngine:
     def _completions(self, prompt: EncodedRequest, output: Any) -> list[Completion]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
         return [
-            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason == "stop") for s in samples
+            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason, self.ends) for s in samples
         ]
 
     def _sampling(self, prompt: EncodedRequest) -> SamplingParams:
