@@ -1,20 +1,25 @@
 """What stands between <think> tags is kept apart: never read, judged, compared or trained on."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metareward.engines.common.batches import EncodedRequest, completion
-from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.common.interface import Completion, Request, Sampling
+from metareward.errors import UserError
+from metareward.load_params import load_params
 from metareward.roles.actor import responses_table
-from metareward.roles.judge import judged_responses, judgments_table
+from metareward.roles.judge import judged_responses, judgments_table, watch_judgments
 from metareward.roles.referee import comparisons_table, pair_responses
 from metareward.roles.thoughts import split_thought, with_thoughts
 from metareward.roles.verdicts import with_winners
 from metareward.selection.scores import mark_duplicates, score_statistics
 from metareward.tables import check_table
 
+ROOT = Path(__file__).parents[1]
 PROMPTS = pl.DataFrame({"prompt_id": ["p"], "prompt": ["Why?"], "source": ["test"]})
 
 
@@ -94,17 +99,27 @@ def test_judgments_and_verdicts_are_read_from_what_follows_the_thought():
     assert judgments["score"].to_list() == [4.0, None, None, None]
     assert judgments["invalid_reason"].to_list() == [None, "only_thought", "no_score", "prompt_too_long"]
     assert judgments["judgment"].to_list() == ["Good.\nScore: 4", None, "Hm.", None]
-    cut = judgments_table(
-        judged, completions(judged["response_id"][0], "<think>Score: 1", finish_reason="length"), "line"
-    )
+    cut = completions(judged["response_id"][0], "<think>Score: 1", finish_reason="length")
+    cut = judgments_table(judged, cut, "line")
     assert cut.select("score", "invalid_reason", "thought").row(0) == (None, "length", "Score: 1")
-    verdicts = with_winners(
-        completions("b", "<think>Winner: Judgment A</think>So.\nWinner: Judgment B", "<think>A"), "line"
-    )
+    texts = ["<think>Winner: Judgment A</think>So.\nWinner: Judgment B", "<think>A"]
+    verdicts = with_winners(completions("b", *texts), "line")
     assert verdicts.select("winner", "invalid_reason", "thought").rows() == [
         ("b", None, "Winner: Judgment A"),
         (None, "only_thought", "A"),
     ]
+
+
+def test_the_watch_over_unreadable_texts_reads_what_follows_the_thought():
+    """A <think> that the prompt opened, and a score in it alone, is unreadable; a score behind it is not."""
+    judged = judged_responses(PROMPTS, mark_duplicates(responses_table(completions("p", "Yes."))))
+    (id_,) = judged["response_id"]
+    settings = load_params(ROOT / "profiles/tiny.yaml").judge
+    good = [Completion(id_, n, "Score: 1</think>Good.\nScore: 4", 3, "stop") for n in range(2)]
+    watch_judgments(judged, settings, 2, "judge@m1")(good)
+    thoughts = [Completion(id_, n, "<think>Hm.</think>", 3, "stop") for n in range(2)]
+    with pytest.raises(UserError, match="only_thought 2"):
+        watch_judgments(judged, settings, 2, "judge@m1")(thoughts)
 
 
 def test_comparisons_keep_the_thought():
