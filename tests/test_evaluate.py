@@ -129,12 +129,12 @@ def test_win_rate_does_not_depend_on_the_order_of_rows():
 
 
 def test_comparison_results_of_a_checkpoint():
-    rows = comparisons(("p", True, "model"), ("p", False, "model"), ("q", True, "model"), ("q", False, None))
+    rows = comparisons(("p", True, "model"), ("p", False, "model"), ("q", True, "baseline"), ("q", False, None))
     results = comparison_results("m1", rows, "sft", 100, 0)
     assert values_of(results) == {
-        "win_rate": (0.875, 2),
+        "win_rate": (0.625, 2),
         "comparisons_readable": (0.75, 4),
-        "comparisons_first_position": (pytest.approx(2 / 3), 3),
+        "comparisons_first_position": (pytest.approx(1 / 3), 3),
     }
     assert set(results["referee"]) == {"sft"}
 

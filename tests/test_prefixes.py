@@ -131,6 +131,12 @@ def test_a_config_is_asked_whatever_the_model_is(settings):
     assert not supports(model)
 
 
+def test_a_model_that_takes_no_attention_function_is_not_supported():
+    model = model_of("Llama")
+    model._supports_attention_backend = False
+    assert not supports(model)
+
+
 def test_a_convolution_over_tokens_is_seen_though_no_config_tells_of_it():
     model = model_of("Llama")
     model.model.layers[1].mixer = torch.nn.Conv1d(4, 4, 2)

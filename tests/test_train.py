@@ -15,6 +15,7 @@ import trl.trainer.utils
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from metareward import locks
 from metareward.engines.common.chat import encode_prompt, encode_target
 from metareward.errors import UserError
 from metareward.params import Dpo, Sft
@@ -374,7 +375,7 @@ def test_two_runs_give_the_same_bytes_and_another_seed_gives_others(tiny_model, 
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_train import *
@@ -412,7 +413,11 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(t
 
 def test_other_inputs_do_not_go_on_from_a_checkpoint(tiny_model, tmp_path):
     def explode(settings):
-        train_sft(tiny_model, eft(4), tmp_path / "out", settings, tmp_path / "work", 1, save_steps=1)
+        try:
+            train_sft(tiny_model, eft(4), tmp_path / "out", settings, tmp_path / "work", 1, save_steps=1)
+        finally:  # what the end of the process does
+            for folder in list(locks._kept):
+                locks._kept.pop(folder).release()
 
     with pytest.raises(UserError):
         explode(change(SFT, learning_rate=1e30, epochs=9.0))
