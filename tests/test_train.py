@@ -1,6 +1,7 @@
 """Training, on a random two-layer Llama: losses computed by hand, nothing lost silently, nothing half done."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -220,6 +221,36 @@ def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_p
     assert metrics["held_out_loss"] == pytest.approx(loss, rel=1e-4)
     assert (metrics["rows_trained"], metrics["rows_held_out"], metrics["steps"]) == (4, 1, 3)
     assert metrics["kept_step"] == {"last": 3, "best": 1}[keep]
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_the_learning_rate_falls_in_a_cosine_without_warm_up(tiny_model, tmp_path, method):
+    """To sft.min_learning_rate, and to 0 in DPO; METHOD §2 and §5."""
+    steps = tmp_path / "steps.parquet"
+    if method == "sft":
+        settings = change(SFT, epochs=5.0)
+        train_sft(tiny_model, eft(4), tmp_path / "out", settings, tmp_path / "work", 1, steps=steps)
+    else:
+        settings = change(DPO, epochs=5.0)
+        train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", settings, tmp_path / "work", 1, steps=steps)
+    least = settings.min_learning_rate if method == "sft" else 0.0
+    wave = [(1 + math.cos(math.pi * step / 5)) / 2 for step in range(5)]
+    expected = [least + (settings.learning_rate - least) * height for height in wave]
+    assert pl.read_parquet(steps)["learning_rate"].to_list() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_gradient_checkpointing_is_as_the_params_say(tiny_model, tmp_path, monkeypatch, wanted):
+    compute_loss, seen = dpo._Dpo.compute_loss, set()
+
+    def look(self, model, *rest, **more):
+        seen.add(model.is_gradient_checkpointing)
+        return compute_loss(self, model, *rest, **more)
+
+    monkeypatch.setattr(dpo._Dpo, "compute_loss", look)
+    settings = change(DPO, gradient_checkpointing=wanted)
+    train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", settings, tmp_path / "work", 1)
+    assert seen == {wanted}
 
 
 # What is left out
