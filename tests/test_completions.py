@@ -60,9 +60,9 @@ def test_a_request_that_the_engine_gave_up_is_an_error(tokenizer, reason):
 
 
 def test_what_did_not_end_cannot_be_read():
-    assert [why_unfinished("Score: 3", reason) for reason in ("stop", "length", "content_filter")] == [
+    assert [why_unfinished("Score: 3", None, reason) for reason in ("stop", "length", "content_filter")] == [
         None,
         "length",
         "content_filter",
     ]
-    assert why_unfinished(None, "too_long") == "prompt_too_long"
+    assert why_unfinished(None, None, "too_long") == "prompt_too_long"

@@ -37,6 +37,7 @@ def battles(**verdicts: str) -> pl.DataFrame:
         meta_judgment=pl.lit("text"),
         invalid_reason=pl.lit(None, pl.String),
         n_tokens=pl.lit(1, pl.Int64),
+        thought=pl.lit(None, pl.String),
         finish_reason=pl.lit("stop"),
     )
     return check_table(frame, "battles")

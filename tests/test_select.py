@@ -43,14 +43,14 @@ def iteration(**prompts: list[tuple[str | None, list[Judgment]]]) -> Iteration:
             response_id = f"{prompt_id}{sample}"
             finish = "too_long" if response is None else "length" if response.endswith("-") else "stop"
             n_chars = len(response or "")
-            responses.append((prompt_id, response_id, sample, response, n_chars, n_chars, finish, None))
+            responses.append((prompt_id, response_id, sample, response, None, n_chars, n_chars, finish, None))
             for place, given_score in enumerate(scores):
                 score, text = (
                     given_score if isinstance(given_score, tuple) else (given_score, f"{place}: {given_score}")
                 )
                 reason = "no_score" if score is None else None
                 ids = (prompt_id, response_id, f"{response_id}.{place}", place)
-                judgments.append((*ids, text, score, reason, len(text), len(text), "stop"))
+                judgments.append((*ids, text, None, score, reason, len(text), len(text), "stop"))
     prompt_rows = {
         "prompt_id": list(prompts),
         "prompt": [f"prompt {p}" for p in prompts],

@@ -47,6 +47,7 @@ def held_out_results(
     half, out, n_pairs = pairwise_agreement(judged, scores)
     spearman, n_correlated = rank_correlation(judged, scores)
     seen = responses.drop_nulls("response")
+    written = responses.filter(pl.col("finish_reason") != "too_long")  # one that was cut in its thought, too
     rows = [
         ("readable_judgments", mean(judgments["score"].is_not_null()), judgments.height),
         ("readable_verdicts", mean(verdicts["winner"].is_not_null()), verdicts.height),
@@ -55,6 +56,6 @@ def held_out_results(
         ("spearman", spearman, n_correlated),
         ("score_mean", judgments.select(exact_mean()).item(), judgments["score"].count()),
         ("response_chars", mean(seen["n_chars"]), seen.height),
-        ("responses_cut", mean(seen["finish_reason"] != "stop"), seen.height),
+        ("responses_cut", mean(written["finish_reason"] != "stop"), written.height),
     ]
     return results_table(checkpoint, [(metric, value, None, None, n, None) for metric, value, n in rows])
