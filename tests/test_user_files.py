@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metareward.inputs.check import check_inputs
-from metareward.inputs.examples import read_eft
+from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.templates.texts import load_templates
@@ -80,7 +80,7 @@ def test_a_score_that_is_refused(tmp_path, score):
     path = tmp_path / "e.jsonl"
     path.write_text(f'{{"prompt": "a", "response": "b", "judgment": "Score: 4", "score": {score}}}\n')
     eft = PARAMS.eft.model_copy(update={"file": str(path), "kinds": ["judge"]})
-    assert "score is" in refusal(read_eft, eft, load_templates_of_the_root())
+    assert "score is" in refusal(read_eft, eft, load_templates_of_the_root(), formats_of(PARAMS))
 
 
 # JSON Lines: what is read
