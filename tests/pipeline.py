@@ -37,7 +37,7 @@ class Clone:
 
     def commit(self, message: str) -> None:
         _git(self.folder, "add", "--all")
-        _git(self.folder, "commit", "--quiet", "--message", message)
+        _git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)
 
     def use_tiny_profile(self, **changes: object) -> None:
         """The profile `tiny` and what it reads; changes: dotted keys, with __ for the dot."""

@@ -14,6 +14,7 @@ def finished(tmp_path_factory):
     clone = Clone(tmp_path_factory.mktemp("real"))
     params = yaml.safe_load((clone.folder / "profiles/demo.yaml").read_text())
     params["iterations"] = {"m1": params["iterations"]["m1"]}
+    params["checkpoints"] = ["seed", "sft", "m1"]
     changes = {
         "prompts__per_iteration": 2,
         "respond__n": 2,
