@@ -289,6 +289,8 @@ def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
 SHOWN = {
     "make run": r"Held-out evaluation(.|\n)*\nm2 ",
     "source .venv/bin/activate": "",
+    "dvc repro": "up to date",
+    'python -c "import polars as pl': r"\{'prompt_id': (.|\n)*'chosen': (.|\n)*'rejected': ",
     "python -c": r"shape: \(\d+, \d+\)(.|\n)*chosen",
     "metareward show": r"Held-out evaluation(.|\n)*\nseed (.|\n)*\nm2 +\d+ +\d+ +\d\.\d{3}",
     "metareward show judge": r"\nreadable( +-){2}( +[01]\.\d{3}){2}\n",
@@ -320,7 +322,8 @@ def test_readme_commands_show_what_they_should(ablations):
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     assert len(blocks) >= 3
     commands = [line for line in "".join(blocks).splitlines() if line != "make test"]
-    for command in [*commands, *re.findall(r"`(metareward [a-z][^`A-Z]*)`", text)]:
+    named = sorted(re.findall(r"`(metareward [a-z][^`A-Z]*)`", text), key=lambda command: "--clear" in command)
+    for command in [*commands, *named]:
         printed = clone.run(re.sub(r"iterations\.m3\.rho=0.0", "iterations.m2.rho=1.0", command))
         expected = next((SHOWN[start] for start in sorted(SHOWN, reverse=True) if command.startswith(start)), None)
         assert expected is not None, f"SHOWN does not say what {command!r} prints"
