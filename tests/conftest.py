@@ -27,3 +27,12 @@ def smollm2(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2") / "seed"
     save_seed_model("embedded", folder)
     return folder
+
+
+LONG = ["test_pipeline.py", "test_real_model.py", "test_kill.py", "test_experiments.py", "test_engine_ray.py"]
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Files that take minutes first, so that no worker is left with one of them at the end."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
