@@ -24,7 +24,7 @@ def battle_requests(
     settings: SamplingSettings,
     seed: int,
 ) -> Iterator[Request]:
-    """Meta-judge: one verdict for each row of `select.list_battles`; the request id is the battle's."""
+    """Meta-judge: one verdict for each row of `list_battles`; the request id is the battle's."""
     chosen = judgments.join(pairs, on="response_id", how="semi")
     text_of = dict(chosen.select("judgment_id", "judgment").iter_rows())
     rows = pairs.join(prompts.select("prompt_id", "prompt"), on="prompt_id").join(

@@ -1,4 +1,4 @@
-"""What the requests of all roles have in common: a chat of a single turn, and how a completion ended."""
+"""What all roles share: single-turn requests, and how a completion ended."""
 
 from metareward.engines.common.interface import Request, Sampling
 from metareward.params import SamplingSettings

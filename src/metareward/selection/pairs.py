@@ -1,4 +1,4 @@
-"""What actor and judge pairs have in common: reasons, ties, the shape of their tables.
+"""What actor and judge pairs share: reasons, ties, the shape of their tables.
 
 Every function takes tables (Polars frames, eager or lazy) and gives tables. All of them work prompt by prompt, so
 tables larger than memory go through in parts (`in_parts`), and no result depends on the order of rows. A prompt

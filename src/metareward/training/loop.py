@@ -1,4 +1,4 @@
-"""What SFT and DPO have in common: the model, the Trainer's arguments, the loop and what it writes.
+"""Loop, model and arguments that SFT and DPO share, and what training writes.
 
 TRL is given token ids, not text: training reads exactly the tokens that generation writes, and nothing is cut or
 dropped behind our back.
@@ -152,7 +152,7 @@ def _keep_freed_memory() -> None:
 def trainer_arguments(
     settings: params.Sft | params.Dpo, folder: Path, seed: int, save_steps: int | None, section: str
 ) -> dict[str, Any]:
-    """The Trainer's arguments that SFT and DPO have in common, with the defaults of theirs that mislead overridden."""
+    """The Trainer's arguments that SFT and DPO share; misleading defaults are overridden."""
     processes = this_process().num_processes
     at_once = settings.micro_batch_size * processes
     if settings.batch_size % at_once:

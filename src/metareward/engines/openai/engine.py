@@ -60,7 +60,7 @@ class OpenAIEngine:
             )
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """All samples of one request in a list, as answers come in. See engines.Generator."""
+        """All samples of one request in a list, as answers come in. See interface.Generator."""
         missing = (request for request in requests if request.id not in done)
         waiting = encode(self.tokenizer, missing, self.max_context)
         running: set[Future[list[Completion]]] = set()

@@ -69,7 +69,7 @@ class RayEngine:
         self.batch_tokens = settings.transformers.batch_tokens if settings.name == "transformers" else SERVED_TOKENS
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """Completions of one batch after the other, as they finish. See engines.Generator.
+        """Completions of one batch after the other, as they finish. See interface.Generator.
 
         Raises UserError when no worker is left.
         """

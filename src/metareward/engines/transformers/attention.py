@@ -1,6 +1,6 @@
 """Attention functions of our own in a model of transformers 5.19: which models they hold for, and how they get in.
 
-They compute what prompts begin with in common once, in generation (engines/transformers/tree.py) and in training on a
+They compute a shared prefix once, in generation (engines/transformers/tree.py) and in training on a
 CPU (training/prefixes.py). Both see tokens in another order than the text has, so tokens may meet in attention alone,
 and a token must see all that stand before it.
 """

@@ -70,7 +70,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """Completions of one batch after the other, in the order of the requests. See engines.Generator."""
+        """Completions of one batch after the other, in the order of the requests. See interface.Generator."""
         for batch in plan_batches(encode(self.tokenizer, requests, self.max_context), self.batch_tokens):
             missing = [prompt for prompt in batch if prompt.request.id not in done]
             if not missing:

@@ -66,7 +66,7 @@ class VllmEngine:
         self.finished: dict[str, Any] = {}  # outputs that no `generate` has taken yet
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
-        """The requests that finished in one step after the other, often none. See engines.Generator.
+        """The requests that finished in one step after the other, often none. See interface.Generator.
 
         Several of these may be gone through in turns: what they ask for runs side by side.
         """
