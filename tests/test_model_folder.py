@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from metareward.inputs.chat_template import check_chat_template
 from metareward.inputs.model_folder import check_model_folder
 
 from damage import damaged, refusal, rows_or_refusal
@@ -130,3 +131,14 @@ def test_generated_model_folders(model):
         kept += rows_or_refusal(lambda: check_model_folder(model) or []) is not None
         path.write_bytes(good[path])
     assert 200 < kept < 800
+
+
+DATED = "{{ date_string | default(strftime_now('%d %b %Y'), true) }}{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+def test_a_template_that_writes_the_date_is_told_before_anything_runs():
+    line = refusal(check_chat_template, DATED, {}, "model", "(x)", {})
+    assert "writes the day's date" in line
+    assert line.endswith("(params.yaml: chat_template_kwargs)")
+    check_chat_template(DATED, {}, "model", "(x)", {"date_string": "26 Jul 2024"})
+    check_chat_template(DATED, {}, "model", "(x)")  # where params are not known

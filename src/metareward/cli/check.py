@@ -28,7 +28,7 @@ def check() -> None:
     check_inputs(params)
     for line in describe_formats(params, load_templates(params.templates)):
         print(line)
-    check_seed_model(params.seed_model)
+    check_seed_model(params.seed_model, params.chat_template_kwargs)
     demand_libraries(params.engine, params.resources)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
     print(other_engines(params.engine.name))

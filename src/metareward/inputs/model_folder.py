@@ -14,8 +14,8 @@ MOST_HEADER_BYTES = 100_000_000  # of a safetensors file; the format allows no m
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
-def check_model_folder(folder: Path) -> None:
-    """Raise UserError when a folder is no checkpoint that can be trained and prompted."""
+def check_model_folder(folder: Path, kwargs: Mapping[str, Any] | None = None) -> None:
+    """Raise UserError when a folder is no checkpoint that can be trained and prompted; kwargs: of its template."""
     if not _is_file(folder / "config.json"):
         raise UserError(f"{folder} has no config.json, so it is no model folder. {WHERE}")
     architectures = _read_object(folder / "config.json").get("architectures")
@@ -32,7 +32,7 @@ def check_model_folder(folder: Path) -> None:
         if (folder / name).exists():
             _read_object(folder / name)
     config = _read_object(folder / "tokenizer_config.json")
-    check_chat_template(_chat_template(folder, config), _special_tokens(config), str(folder), WHERE)
+    check_chat_template(_chat_template(folder, config), _special_tokens(config), str(folder), WHERE, kwargs)
 
 
 def _check_weights(folder: Path) -> None:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from metareward.errors import UserError, shown
 from metareward.inputs.model_folder import check_model_folder
@@ -37,10 +39,10 @@ def save_seed_model(source: str, out: Path) -> None:
         os.replace(folder, out)
 
 
-def check_seed_model(source: str) -> None:
+def check_seed_model(source: str, kwargs: Mapping[str, Any] | None = None) -> None:
     """Raise UserError when `source` is no place a seed model can come from, or an incomplete folder."""
     if Path(source).is_dir():
-        check_model_folder(Path(source))
+        check_model_folder(Path(source), kwargs)
     elif source != "embedded" and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         raise UserError(
             f"seed_model is {shown(source)}: no such folder. It must be embedded, a folder, or a hub id like "

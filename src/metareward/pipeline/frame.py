@@ -55,5 +55,6 @@ def load() -> Params:
 
 
 def say(stage: Stage, text: str) -> None:
-    """A stage's last line: what came out, and in how many seconds."""
-    print(f"{stage.label}: {text} ({time.monotonic() - STARTED:.1f} s)")
+    """A stage's last line: what came out, and in how many seconds; of several processes the first one says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{stage.label}: {text} ({time.monotonic() - STARTED:.1f} s)")
