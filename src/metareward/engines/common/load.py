@@ -25,8 +25,8 @@ def demand_libraries(settings: Engine, resources: Resources) -> None:
     # Ray 2.60 leaves the path unquoted where it starts a worker, and waits for one for ever
     if resources.ray and not os.environ.get("RAY_ADDRESS") and any(map(str.isspace, sys.executable)):
         raise UserError(
-            f"Ray cannot start workers of {sys.executable}, since that path has a blank in it. Hint: move the clone, or "
-            "name a cluster in RAY_ADDRESS. (params.yaml: resources.ray)"
+            f"Ray cannot start workers of {sys.executable}, since that path has a blank in it. Hint: move the clone, "
+            "or name a cluster in RAY_ADDRESS. (params.yaml: resources.ray)"
         )
 
 
