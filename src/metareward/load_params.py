@@ -227,14 +227,15 @@ def _rules(field: FieldInfo | None) -> list[Any]:
 
 def _section(path: list[str]) -> type[BaseModel] | None:
     """The model that holds the last part of the path."""
-    if len(path) == 1:
-        return Params
     if path[0] == "iterations":
-        return Iteration if len(path) == 3 else None
-    if path[0] not in Params.model_fields:
-        return None
-    section = Params.model_fields[path[0]].annotation
-    return section if isinstance(section, type) and issubclass(section, BaseModel) else None
+        return Iteration if len(path) == 3 else Params if len(path) == 1 else None
+    section: type[BaseModel] = Params
+    for part in path[:-1]:
+        field = section.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return None
+        section = field.annotation
+    return section
 
 
 def _field(path: list[str]) -> FieldInfo | None:

@@ -180,6 +180,50 @@ class Evaluate(_Section):
     bootstrap: Count  # resamples of the interval
 
 
+class BenchmarkJudge(_Section):
+    """Who grades the answers to a public benchmark; its name stands in every result. Where it is: resources.judges."""
+
+    engine: Literal["transformers", "vllm", "openai"]
+    model: Text  # "embedded", a folder, a hub id, or the name that a server knows
+    logprobs: Switch  # whether it gives the log-probabilities of its first token
+
+
+class Benchmark(_Section):
+    """What all three public benchmarks have: files are named within benchmarks.folder, and one whose files are not
+    there is off."""
+
+    questions: Text
+    n: CountOrNull  # of questions, in their order; null: all
+    max_tokens: Count  # of an answer
+    template: Text  # what the judge is asked: a file of ours, or upstream's own
+    max_grade_tokens: Count  # of what the judge writes
+    judge: BenchmarkJudge
+
+
+class AlpacaEval(Benchmark):
+    baseline: Text
+    difficulty: Text  # of the length-controlled win rate, which is left out where it or `gamed` is not there
+    gamed: Text
+    temperature: NotNegative  # of answers
+    by_category: Switch  # whether the judge sorts the instructions into the categories that the next key's file lists
+    categories: Text
+
+
+class ArenaHard(Benchmark):
+    baseline: Text
+
+
+class MtBench(Benchmark):
+    references: Text
+
+
+class Benchmarks(_Section):
+    folder: Text
+    alpaca_eval: AlpacaEval
+    arena_hard: ArenaHard
+    mt_bench: MtBench
+
+
 class Iteration(_Section):
     prev: Text  # the checkpoint that generates this iteration's data and from which training starts
     rho: Fraction
@@ -204,6 +248,7 @@ class Params(_Section):
     elo: Elo
     dpo: Dpo
     evaluate: Evaluate
+    benchmarks: Benchmarks
     rho: Literal["schedule"] | Fraction  # a number overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]

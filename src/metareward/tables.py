@@ -170,6 +170,67 @@ TABLES: dict[str, Table] = {
         ("prompt_id", "model_first"),
         frozenset({"comparison", "thought", "winner", "invalid_reason"}),
     ),
+    "questions": Table(  # of the public benchmarks that are on
+        {
+            "benchmark": pl.String,  # alpaca_eval, arena_hard or mt_bench
+            "question_id": pl.String,
+            "position": pl.Int64,  # from 0, in upstream's order
+            "category": pl.String,
+            "turns": pl.List(pl.String),  # what the user says
+            "baseline": pl.String,  # the baseline's answer
+            "references": pl.List(pl.String),  # right answers that the judge is shown, one a turn
+        },
+        ("benchmark", "question_id"),
+        frozenset({"category", "baseline", "references"}),
+    ),
+    "answers": Table(
+        {
+            "benchmark": pl.String,
+            "question_id": pl.String,
+            "turn": pl.Int64,  # 1 or 2
+            "answer_id": pl.String,
+            "answer": pl.String,
+            "thought": pl.String,
+            "n_chars": pl.Int64,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("benchmark", "question_id", "turn"),
+        frozenset({"answer", "thought"}),
+    ),
+    "grades": Table(
+        {
+            "benchmark": pl.String,
+            "question_id": pl.String,
+            "part": pl.Int64,  # alpaca_eval: 1; arena_hard: game 1 or 2; mt_bench: turn 1 or 2
+            "judge": pl.String,  # the judge's model
+            "model_first": pl.Boolean,  # whether the model's answer stood before the baseline's
+            "grade": pl.String,  # what the judge wrote
+            "thought": pl.String,
+            "label": pl.String,  # alpaca_eval: m or M; arena_hard: A>>B, A>B, A=B, B>A or B>>A
+            "value": pl.Float64,  # alpaca_eval: preference in [1, 2], 2: the model's answer; mt_bench: rating
+            "how": pl.String,  # "logprobs" or "text"
+            "invalid_reason": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("benchmark", "question_id", "part"),
+        frozenset({"model_first", "grade", "thought", "label", "value", "invalid_reason"}),
+    ),
+    "categories": Table(  # of AlpacaEval's instructions, by its judge
+        {
+            "question_id": pl.String,
+            "category": pl.String,
+            "text": pl.String,  # what the judge wrote
+            "thought": pl.String,
+            "invalid_reason": pl.String,
+            "judge": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("question_id",),
+        frozenset({"category", "text", "thought", "invalid_reason"}),
+    ),
     "training_steps": Table(
         {
             "step": pl.Int64,
