@@ -14,7 +14,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from metareward.errors import UserError, shown
-from metareward.params import Iteration, Params
+from metareward.params import Params
 from metareward.spelling import Respelled
 from metareward.text_files import read_text
 
@@ -168,7 +168,12 @@ def _explain(problem: Any, source: str) -> str:
         schedule = ' or "schedule", which takes each iteration\'s own' if key == "rho" else ""
         allowed = f"it must lie in [0, 1]{schedule}"
         return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
+    if key == "resources.judges":
+        return f"{key} is {value}; it must be {_JUDGES}. ({source}: {key})"
     return f"{name} is {value}; {_allowed(problem, _field(path))}. ({source}: {key})"
+
+
+_JUDGES = "a mapping of judges' models to endpoints: {gpt-4-1106-preview: {base_url: ..., key: MY_KEY}}; {} has none"
 
 
 def _explain_format(problem: Any, path: list[str], source: str) -> str:
@@ -227,15 +232,13 @@ def _rules(field: FieldInfo | None) -> list[Any]:
 
 def _section(path: list[str]) -> type[BaseModel] | None:
     """The model that holds the last part of the path."""
-    if path[0] == "iterations":
-        return Iteration if len(path) == 3 else Params if len(path) == 1 else None
-    section: type[BaseModel] = Params
+    at: Any = Params
     for part in path[:-1]:
-        field = section.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return None
-        section = field.annotation
-    return section
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            at = at.model_fields[part].annotation if part in at.model_fields else None
+        else:
+            at = get_args(at)[1] if get_origin(at) is dict else None
+    return at if isinstance(at, type) and issubclass(at, BaseModel) else None
 
 
 def _field(path: list[str]) -> FieldInfo | None:

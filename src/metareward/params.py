@@ -15,6 +15,7 @@ _NULL = BeforeValidator(spelling.null)
 Fraction = Annotated[StrictFloat, Field(ge=0, le=1), _NUMBER]
 Positive = Annotated[StrictFloat, Field(gt=0), _NUMBER]
 NotNegative = Annotated[StrictFloat, Field(ge=0), _NUMBER]
+NotNegativeOrNull = Annotated[NotNegative | None, _NULL]
 Count = Annotated[StrictInt, Field(ge=1), _WHOLE]
 CountOrNull = Annotated[Count | None, _NULL]
 Switch = Annotated[StrictBool, BeforeValidator(spelling.boolean)]
@@ -50,10 +51,20 @@ class Engine(_Section):
     openai: OpenAIEngine
 
 
+class JudgeEndpoint(_Section):
+    """The server of a benchmark's judge, and what it costs; what is null is that of the run, or unknown."""
+
+    base_url: TextOrNull = None  # null: resources.base_url
+    key: TextOrNull = None  # the name of the environment variable with its key; null: OPENAI_API_KEY
+    dollars_per_million_in: NotNegativeOrNull = None  # tokens of prompts
+    dollars_per_million_out: NotNegativeOrNull = None  # tokens written
+
+
 class Resources(_Section):
     """Where and how safely a run works. No stage depends on it, and no journal: what is there already stays good."""
 
     base_url: TextOrNull  # openai: of the endpoint
+    judges: dict[Text, JudgeEndpoint]  # by the name of the judge's model
     concurrency: Count  # openai: requests in flight
     tensor_parallel: Count  # vllm: GPUs of one copy of the model
     ray: Switch  # share the requests out among workers on a Ray cluster, each with the engine
@@ -61,6 +72,15 @@ class Resources(_Section):
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
+
+
+class BenchmarkJudge(_Section):
+    """Who grades a benchmark's answers. The settings of its engine are those of section engine."""
+
+    engine: Literal["transformers", "vllm", "openai"]
+    model: Text  # embedded, a folder or a hub id; openai: the name that the server knows
+    logprobs: Switch  # ask for log-probabilities of the first token, where the benchmark reads them
+    chat_template_kwargs: dict[str, Scalar] = {}  # variables of its own template; openai: none
 
 
 class Prompts(_Section):
@@ -178,14 +198,6 @@ class Evaluate(_Section):
     format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
     bootstrap: Count  # resamples of the interval
-
-
-class BenchmarkJudge(_Section):
-    """Who grades the answers to a public benchmark; its name stands in every result. Where it is: resources.judges."""
-
-    engine: Literal["transformers", "vllm", "openai"]
-    model: Text  # "embedded", a folder, a hub id, or the name that a server knows
-    logprobs: Switch  # whether it gives the log-probabilities of its first token
 
 
 class Benchmark(_Section):

@@ -9,7 +9,7 @@ import polars as pl
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
-from metareward.params import Params
+from metareward.params import JudgeEndpoint, Params
 from metareward.templates.texts import Templates
 
 CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
@@ -113,6 +113,17 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     for name in params.checkpoints[1:]:
         table = data / "comparisons" / name / "comparisons.parquet"
         yield _load(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
+
+
+def judge_cost(n_requests: int, tokens_in: float, tokens_out: float, endpoint: JudgeEndpoint | None) -> float | None:
+    """Dollars for a judge's requests; None where no price is known.
+
+    tokens_in, tokens_out: of one request, its prompt's and what is written. endpoint: resources.judges of the judge.
+    """
+    if endpoint is None or endpoint.dollars_per_million_in is None or endpoint.dollars_per_million_out is None:
+        return None
+    prices = endpoint.dollars_per_million_in, endpoint.dollars_per_million_out
+    return n_requests * (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
 
 
 def _load(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from metareward.engines.common.interface import Completion
 from metareward.ids import content_id
 from metareward.locks import acquire
 
-COMPLETIONS: dict[str, type[pl.DataType]] = {
+COMPLETIONS: dict[str, type[pl.DataType] | pl.DataType] = {
     "request_id": pl.String,
     "sample": pl.Int64,
     "text": pl.String,
     "n_tokens": pl.Int64,
     "finish_reason": pl.String,
+    "first_logprobs": pl.List(pl.Struct({"token": pl.String, "logprob": pl.Float64})),  # null: none
 }
 SECONDS_PER_PART = 2.0  # batches that finish faster are gathered: many small files are slow to read
 
@@ -95,7 +96,7 @@ class Journal:
         number = int(self._parts[-1].stem) + 1 if self._parts else 0
         path = self.folder / f"{number:06}.parquet"
         temporary = self.folder / f".{path.name}.tmp"
-        frame = pl.DataFrame([vars(completion) for completion in completions], schema=COMPLETIONS)
+        frame = pl.DataFrame([_row(completion) for completion in completions], schema=COMPLETIONS)
         with temporary.open("wb") as file:
             frame.write_parquet(file, compression="zstd", metadata={"fingerprint": self.fingerprint})
             file.flush()
@@ -109,7 +110,7 @@ class Journal:
     def in_order(self) -> Iterator[Completion]:
         """The completions so far, in the order in which they were written; read part by part, as far as needed."""
         for path in self._parts:
-            yield from (Completion(**row) for row in pl.read_parquet(path).iter_rows(named=True))
+            yield from (_completion(row) for row in pl.read_parquet(path).iter_rows(named=True))
 
     def read(self) -> pl.DataFrame:
         """All completions, sorted by request id and sample."""
@@ -135,6 +136,18 @@ class Journal:
         self.done.update(frame["request_id"])
         self.n_completions += frame.height
         self.n_tokens += int(frame["n_tokens"].sum())
+
+
+def _row(completion: Completion) -> dict[str, Any]:
+    first = completion.first_logprobs
+    tokens = None if first is None else [{"token": token, "logprob": logprob} for token, logprob in first]
+    return vars(completion) | {"first_logprobs": tokens}
+
+
+def _completion(row: Mapping[str, Any]) -> Completion:
+    first = row["first_logprobs"]
+    tokens = None if first is None else tuple((token["token"], token["logprob"]) for token in first)
+    return Completion(**{**row, "first_logprobs": tokens})
 
 
 def run(

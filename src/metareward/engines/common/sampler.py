@@ -44,7 +44,8 @@ class Sampler:
         total, asked, seed = 0, hashlib.blake2b(), 0
         for request in requests():
             total += request.n
-            asked.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
+            parts = (request.messages, request.n, request.sampling, request.seed, request.first_logprobs)
+            asked.update(content_id(request.id, *parts).encode())
             seed = request.seed
         if not total:
             return pl.DataFrame(schema=COMPLETIONS)
