@@ -1,28 +1,31 @@
 """Text files that users write: UTF-8, with or without a byte order mark, with any line ends."""
 
 import codecs
+import gzip
+import zlib
 from pathlib import Path
 
 from metareward.errors import UserError
 
+GZIP = b"\x1f\x8b"
 # the longer marks first: that of UTF-32 begins with that of UTF-16
 _OTHER = {
     codecs.BOM_UTF32_LE: "UTF-32 text",
     codecs.BOM_UTF32_BE: "UTF-32 text",
     codecs.BOM_UTF16_LE: "UTF-16 text",
     codecs.BOM_UTF16_BE: "UTF-16 text",
-    b"\x1f\x8b": "a gzip archive",
+    GZIP: "a gzip archive",
     b"PK\x03\x04": "a zip archive",
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"PAR1": "a Parquet file",
 }
 
 
-def read_text(path: Path, where: str) -> str:
+def read_text(path: Path, where: str, packed: bool = False) -> str:
     r"""The text of a file, its line ends as \n, without a byte order mark.
 
-    where: the end of an error line, "(params.yaml: prompts.file)" for one. Raises UserError when the file is missing,
-    no ordinary file, unreadable, or not UTF-8 text.
+    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: whether a gzip archive of a text
+    will do, too. Raises UserError when the file is missing, no ordinary file, unreadable, or not UTF-8 text.
     """
     try:
         if path.is_dir():
@@ -32,6 +35,11 @@ def read_text(path: Path, where: str) -> str:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: the name itself is impossible
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. {where}") from None
+    if packed and content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} is a torn gzip archive: {error}. {where}") from None
     kind = next((kind for mark, kind in _OTHER.items() if content.startswith(mark)), None)
     if kind:
         raise UserError(f"{path} is not UTF-8 text: it is {kind}; save it as plain text in UTF-8. {where}")

@@ -1,4 +1,4 @@
-"""JSON Lines: each mistake is one line with file, line number and field."""
+"""JSON Lines, and lists in JSON: each mistake is one line with file, line number and field."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,18 +43,47 @@ def read_rows(
         raise UserError(f"{path} has no rows. {where}")
 
 
+def read_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file of a public benchmark, each with its place for error messages.
+
+    The file is JSON Lines, or one JSON list, gzip or not: whichever upstream publishes. Raises UserError for the first
+    that is no object, or has a key twice, and where there is none.
+    """
+    where = f"({key})"
+    text = read_text(path, where, packed=True)
+    if text.lstrip().startswith("["):
+        items = _parse(text, str(path), where)
+        for number, item in enumerate(items, 1):
+            if not isinstance(item, dict):
+                raise UserError(f"{path}, item {number} is {shown(item)}; it must be a JSON object. {where}")
+            yield f"{path}, item {number}", item
+        lines = []
+    else:
+        items = lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        place = f"{path}, line {number}"
+        yield place, _read_object(line.removeprefix("\ufeff"), place, where)
+    if not items:
+        raise UserError(f"{path} has no rows. {where}")
+
+
 def _read_object(line: str, place: str, where: str) -> dict[str, Any]:
+    row = _parse(line, place, where)
+    if not isinstance(row, dict):
+        raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
+    return row
+
+
+def _parse(text: str, place: str, where: str) -> Any:
     try:
-        row = json.loads(line, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        raise UserError(f"{place} is not JSON: {error.msg}, column {error.colno}. {where}") from None
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        raise UserError(f"{place} is not JSON: {error.msg}, {line}column {error.colno}. {where}") from None
     except RecursionError:
         raise UserError(f"{place} is nested too deeply. {where}") from None
     except ValueError as error:  # a key twice, or a number of thousands of digits
         raise UserError(f"{place} is not JSON: {error}. {where}") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
-    return row
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
