@@ -7,25 +7,25 @@ from pathlib import Path
 
 from metareward.errors import UserError
 
-GZIP = b"\x1f\x8b"
 # the longer marks first: that of UTF-32 begins with that of UTF-16
 _OTHER = {
     codecs.BOM_UTF32_LE: "UTF-32 text",
     codecs.BOM_UTF32_BE: "UTF-32 text",
     codecs.BOM_UTF16_LE: "UTF-16 text",
     codecs.BOM_UTF16_BE: "UTF-16 text",
-    GZIP: "a gzip archive",
+    b"\x1f\x8b": "a gzip archive",
     b"PK\x03\x04": "a zip archive",
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"PAR1": "a Parquet file",
 }
+_LARGEST = 2**30  # bytes that a gzip archive may hold: more would be a mistake or malice, and fill the memory
 
 
 def read_text(path: Path, where: str, packed: bool = False) -> str:
     r"""The text of a file, its line ends as \n, without a byte order mark.
 
-    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: whether a gzip archive of a text
-    will do, too. Raises UserError when the file is missing, no ordinary file, unreadable, or not UTF-8 text.
+    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: a gzip archive of such a text will do.
+    Raises UserError when the file is missing, no ordinary file, unreadable, or not UTF-8 text.
     """
     try:
         if path.is_dir():
@@ -35,11 +35,8 @@ def read_text(path: Path, where: str, packed: bool = False) -> str:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: the name itself is impossible
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. {where}") from None
-    if packed and content.startswith(GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} is a torn gzip archive: {error}. {where}") from None
+    if packed and content.startswith(b"\x1f\x8b"):
+        content = _unpacked(path, where)
     kind = next((kind for mark, kind in _OTHER.items() if content.startswith(mark)), None)
     if kind:
         raise UserError(f"{path} is not UTF-8 text: it is {kind}; save it as plain text in UTF-8. {where}")
@@ -53,3 +50,14 @@ def read_text(path: Path, where: str, packed: bool = False) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path} is no text: line {line} has a NUL byte, as UTF-16 and binary files do. {where}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unpacked(path: Path, where: str) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is a damaged gzip archive: {error}. {where}") from None
+    if len(content) > _LARGEST:
+        raise UserError(f"{path} holds more than {_LARGEST:,} bytes, packed by gzip. {where}")
+    return content

@@ -1,4 +1,4 @@
-"""JSON Lines, and lists in JSON: each mistake is one line with file, line number and field."""
+"""JSON Lines, and lists of JSON: each mistake is one line with file, line number and field."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,7 @@ def read_rows(
     that is no JSON object, has a key twice, or lacks a field of its type.
     """
     where = f"({key})"
-    empty = True
-    for number, line in enumerate(read_text(path, where).split("\n"), 1):
-        line = line.removeprefix("\ufeff")  # of a file that was appended to another
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        row = _read_object(line, place, where)
+    for place, row in _objects(read_text(path, where), path, where):
         for name, kind in fields.items():
             if name not in row:
                 raise UserError(f"{place} has no field {name!r}. {where}")
@@ -37,48 +31,48 @@ def read_rows(
             if row.get(name) is None or row[name] == "":
                 row[name] = default
             row[name] = _read_field(row[name], str, f"{place}: {name}", where)
-        empty = False
         yield row
-    if empty:
-        raise UserError(f"{path} has no rows. {where}")
 
 
 def read_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file of a public benchmark, each with its place for error messages.
+    """The objects of a file of others' making, unread, each with its place in the file ("line 5", "item 5").
 
-    The file is JSON Lines, or one JSON list, gzip or not: whichever upstream publishes. Raises UserError for the first
-    that is no object, or has a key twice, and where there is none.
+    The file is JSON Lines or one JSON list, and may be packed by gzip. Raises UserError for what is neither.
     """
     where = f"({key})"
     text = read_text(path, where, packed=True)
-    if text.lstrip().startswith("["):
-        items = _parse(text, str(path), where)
-        for number, item in enumerate(items, 1):
-            if not isinstance(item, dict):
-                raise UserError(f"{path}, item {number} is {shown(item)}; it must be a JSON object. {where}")
-            yield f"{path}, item {number}", item
-        lines = []
-    else:
-        items = lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for number, line in lines:
-        place = f"{path}, line {number}"
-        yield place, _read_object(line.removeprefix("\ufeff"), place, where)
-    if not items:
+    if not text.lstrip("\ufeff \t\n").startswith("["):
+        yield from ((place.removeprefix(f"{path}, "), row) for place, row in _objects(text, path, where))
+        return
+    rows = _parse(text.lstrip("\ufeff"), str(path), where)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, item {number} is no JSON object but {shown(row)}. {where}")
+        yield f"item {number}", row
+    if not rows:
         raise UserError(f"{path} has no rows. {where}")
 
 
-def _read_object(line: str, place: str, where: str) -> dict[str, Any]:
-    row = _parse(line, place, where)
-    if not isinstance(row, dict):
-        raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
-    return row
+def _objects(text: str, path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    empty = True
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removeprefix("\ufeff")  # of a file that was appended to another
+        if not line.strip():
+            continue
+        place, empty = f"{path}, line {number}", False
+        row = _parse(line, place, where)
+        if not isinstance(row, dict):
+            raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
+        yield place, row
+    if empty:
+        raise UserError(f"{path} has no rows. {where}")
 
 
 def _parse(text: str, place: str, where: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        line = f"line {error.lineno}, " if "\n" in text else ""
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise UserError(f"{place} is not JSON: {error.msg}, {line}column {error.colno}. {where}") from None
     except RecursionError:
         raise UserError(f"{place} is nested too deeply. {where}") from None

@@ -63,7 +63,7 @@ def _alpaca_eval(files: Mapping[str, Path]) -> Iterator[Row]:
     by instruction or, in a compact file, by index."""
     key = "params.yaml: benchmarks.alpaca_eval.baseline"
     outputs: dict[tuple[str, str], str] = {}
-    for place, row in read_objects(files["baseline"], key):
+    for place, row in _rows(files["baseline"], key):
         if "instruction" in row:
             known_by = ("instruction", _text(row, "instruction", place, key))
         elif "index" in row:
@@ -73,7 +73,7 @@ def _alpaca_eval(files: Mapping[str, Path]) -> Iterator[Row]:
         _add(outputs, known_by, _text(row, "output", place, key, empty=True), place, key)
     key = "params.yaml: benchmarks.alpaca_eval.questions"
     questions: dict[str, Row] = {}
-    for position, (place, row) in enumerate(read_objects(files["questions"], key)):
+    for position, (place, row) in enumerate(_rows(files["questions"], key)):
         id_ = _index(row, place, key) if "index" in row else str(position)
         instruction, category = _text(row, "instruction", place, key), _text_or_none(row, "dataset", place, key)
         output = outputs.get(("instruction", instruction), outputs.get(("index", id_)))
@@ -88,11 +88,11 @@ def _arena_hard(files: Mapping[str, Path]) -> Iterator[Row]:
     """uid or question_id, prompt or one turn; the baseline's answer under the same id."""
     key = "params.yaml: benchmarks.arena_hard.baseline"
     answers: dict[str, str] = {}
-    for place, row in read_objects(files["baseline"], key):
+    for place, row in _rows(files["baseline"], key):
         _add(answers, _id_of(row, place, key), _only(_turns_of(row, place, key), place, key), place, key)
     key = "params.yaml: benchmarks.arena_hard.questions"
     questions: dict[str, Row] = {}
-    for place, row in read_objects(files["questions"], key):
+    for place, row in _rows(files["questions"], key):
         id_ = _id_of(row, place, key)
         turns = [_text(row, "prompt", place, key)] if "prompt" in row else _turns(row.get("turns"), place, key)
         if id_ not in answers:
@@ -108,11 +108,11 @@ def _mt_bench(files: Mapping[str, Path]) -> Iterator[Row]:
     """question_id, category and one or two turns; in three categories the reference answers to as many turns."""
     key = "params.yaml: benchmarks.mt_bench.references"
     references: dict[str, list[str]] = {}
-    for place, row in read_objects(files["references"], key):
+    for place, row in _rows(files["references"], key):
         _add(references, _id_of(row, place, key), _turns_of(row, place, key), place, key)
     key = "params.yaml: benchmarks.mt_bench.questions"
     questions: dict[str, Row] = {}
-    for place, row in read_objects(files["questions"], key):
+    for place, row in _rows(files["questions"], key):
         id_, turns = _id_of(row, place, key), _turns(row.get("turns"), place, key)
         if len(turns) > 2:
             raise UserError(f"{place} has {len(turns)} turns; it must have one or two. ({key})")
@@ -128,6 +128,11 @@ def _mt_bench(files: Mapping[str, Path]) -> Iterator[Row]:
         question = {"question_id": id_, "category": category, "turns": turns, "references": shown_to_judge}
         _add(questions, id_, question, place, key)
     yield from questions.values()
+
+
+def _rows(path: Path, key: str) -> Iterator[tuple[str, Row]]:
+    for place, row in read_objects(path, key):
+        yield f"{path}, {place}", row
 
 
 def _add(found: dict[Any, Any], id_: object, value: object, place: str, key: str) -> None:

@@ -49,7 +49,9 @@ def load_chats(path: Path, fields: Mapping[str, Collection[str]], key: str) -> d
         found = {"": _turns(text, str(path), where)}
     else:
         _, *parts = _HEADING.split(text)
-        found = {name: _turns(part, f"{path}, [{name}]", where) for name, part in zip(parts[::2], parts[1::2], strict=True)}
+        found = {
+            name: _turns(part, f"{path}, [{name}]", where) for name, part in zip(parts[::2], parts[1::2], strict=True)
+        }
     for name, wanted in fields.items():
         if name not in found:
             raise UserError(f"{path} has no prompt {name!r}; it must have {', '.join(fields)}. {where}")
