@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from metareward.errors import UserError, shown
+from metareward.inputs.alpaca_eval_instructions import instruction_index
 from metareward.inputs.lines import read_objects
 from metareward.params import Benchmarks
 from metareward.tables import TABLES, empty_table
@@ -59,8 +60,10 @@ def read_questions(benchmarks: Benchmarks) -> pl.DataFrame:
 
 
 def _alpaca_eval(files: Mapping[str, Path]) -> Iterator[Row]:
-    """instruction, dataset and index (upstream's order, where it is not that of the rows); the baseline's output, found
-    by instruction or, in a compact file, by index."""
+    """instruction, dataset and index; the baseline's output, found by instruction or, in a compact file, by index.
+
+    Where rows have no index, it is upstream's place of the instruction, or the row's if not all are upstream's.
+    """
     key = "params.yaml: benchmarks.alpaca_eval.baseline"
     outputs: dict[tuple[str, str], str] = {}
     for place, row in _rows(files["baseline"], key):
@@ -72,10 +75,13 @@ def _alpaca_eval(files: Mapping[str, Path]) -> Iterator[Row]:
             raise UserError(f"{place} has neither instruction nor index, so nobody knows whose output it is. ({key})")
         _add(outputs, known_by, _text(row, "output", place, key, empty=True), place, key)
     key = "params.yaml: benchmarks.alpaca_eval.questions"
+    rows = list(_rows(files["questions"], key))
+    upstream = [instruction_index(_text(row, "instruction", place, key)) for place, row in rows]
+    order = range(len(rows)) if None in upstream else upstream
     questions: dict[str, Row] = {}
-    for position, (place, row) in enumerate(_rows(files["questions"], key)):
-        id_ = _index(row, place, key) if "index" in row else str(position)
-        instruction, category = _text(row, "instruction", place, key), _text_or_none(row, "dataset", place, key)
+    for number, (place, row) in zip(order, rows, strict=True):
+        id_ = _index(row, place, key) if "index" in row else str(number)
+        instruction, category = row["instruction"], _text_or_none(row, "dataset", place, key)
         output = outputs.get(("instruction", instruction), outputs.get(("index", id_)))
         if output is None:
             raise UserError(f"{files['baseline']} has no output for the instruction of {place}. ({key})")

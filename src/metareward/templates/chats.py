@@ -65,13 +65,23 @@ def fill_chat(chat: Chat, **values: str) -> list[dict[str, str]]:
     return [{"role": role, "content": substitute(text, values)} for role, text in chat]
 
 
-def read_categories(chat: Chat, what: str) -> list[str]:
-    """The categories that a template lists, one a line behind a hyphen. Raises UserError when they are fewer than two,
-    or one comes twice."""
+def read_categories(chat: Chat, path: Path, key: str) -> list[str]:
+    """The categories that a template lists, one a line behind a hyphen.
+
+    Raises UserError when they are fewer than two, or when two differ in nothing but signs and capitals.
+    """
     names = [name.strip() for _, text in chat for name in re.findall(r"^- (.+)$", text, re.MULTILINE)]
-    if len(names) < 2 or len({name.lower() for name in names}) < len(names):
-        raise UserError(f"{what} must list at least two different categories, each as a line that begins with '- '.")
+    if len({category_slug(name) for name in names}) < max(2, len(names)):
+        raise UserError(
+            f"{path} lists {len(names)} categories; it must list at least two, each a line that begins with '- ', and "
+            f"no two alike. ({key})"
+        )
     return names
+
+
+def category_slug(name: str) -> str:
+    """A category's name as part of a metric's: lower case, with an underscore for whatever is no letter or digit."""
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def _turns(text: str, what: str, where: str) -> Chat:
