@@ -9,6 +9,8 @@ MODELS = Path("models")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
 SUMMARIES = Path("data/summaries")
+DIFFERENCES = Path("data/differences")
+STRONG_JUDGE = Path("data/strong_judge")
 
 
 @dataclass(frozen=True)
