@@ -7,6 +7,7 @@ the few in UNABLE. tests/test_dependencies.py holds dvc.yaml and the journals' f
 """
 
 import ast
+import re
 from pathlib import Path
 
 import yaml
@@ -76,7 +77,7 @@ def code_of(dependencies: list[str], engine: str, packages: bool = False) -> set
     """
     found = set()
     for dependency in dependencies:
-        path = ROOT / dependency.replace("${engine.name}", engine)
+        path = ROOT / re.sub(r"(?<=engines/)\$\{[\w.]+\}", engine, dependency)
         if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "stages"):
             found |= {path} if path.is_file() else set(path.rglob("*.py"))
     return {path.relative_to(ROOT).as_posix() for path in found if packages or path.name != "__init__.py"}

@@ -187,6 +187,15 @@ class Elo(_Section):
     ridge: Annotated[StrictFloat, Field(ge=MIN_RIDGE), _NUMBER]
 
 
+class StrongJudge(_Section):
+    """A judge that the checkpoints are measured against, on the seed's responses to the held-out prompts."""
+
+    n_prompts: Annotated[StrictInt, Field(ge=0), _WHOLE]  # the first of evaluate.prompts; 0: there is no such judge
+    n_responses: Count  # to each prompt, sampled as those of `respond`
+    n_judgments: Count  # of each response, of the strong judge and of each checkpoint
+    judge: BenchmarkJudge
+
+
 class Evaluate(_Section):
     prompts: Text
     judged: Text  # JSON Lines: prompt, response, rank; rank 1 is the best
@@ -197,7 +206,8 @@ class Evaluate(_Section):
     temperature: NotNegative
     format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
-    bootstrap: Count  # resamples of the interval
+    bootstrap: Count  # resamples of an interval
+    strong_judge: StrongJudge
 
 
 class Benchmark(_Section):

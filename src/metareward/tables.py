@@ -258,6 +258,56 @@ TABLES: dict[str, Table] = {
         ("checkpoint", "benchmark", "metric"),
         frozenset({"value", "ci_low", "ci_high", "referee"}),
     ),
+    "outcomes": Table(  # what each held-out prompt brings to a metric, whose value is sum(total) / sum(n)
+        {
+            "checkpoint": pl.String,
+            "metric": pl.String,
+            "referee": pl.String,  # who judged; null: nobody had to, or the checkpoint itself
+            "prompt_id": pl.String,
+            "total": pl.Float64,
+            "n": pl.Int64,
+        },
+        ("checkpoint", "metric", "referee", "prompt_id"),
+        frozenset({"referee"}),
+    ),
+    "differences": Table(  # a checkpoint's value minus another one's, on the same prompts
+        {
+            "checkpoint": pl.String,
+            "other": pl.String,
+            "metric": pl.String,
+            "referee": pl.String,
+            "value": pl.Float64,
+            "ci_low": pl.Float64,
+            "ci_high": pl.Float64,
+            "n": pl.Int64,  # prompts
+        },
+        ("checkpoint", "other", "metric", "referee"),
+        frozenset({"referee", "value", "ci_low", "ci_high"}),
+    ),
+    "judge_bias": Table(  # which of two judgments a meta-judge prefers
+        {
+            "meta_judge": pl.String,  # the checkpoint that decided
+            "battles": pl.String,  # the iteration that they belong to, or held_out
+            "preference": pl.String,  # higher_score, first_position
+            "difference": pl.String,  # of the two scores, in points: all, 0, 0-1 (above 0, at most 1), ... 4-5
+            "n": pl.Int64,  # decided battles
+            "share": pl.Float64,
+            "ci_low": pl.Float64,
+            "ci_high": pl.Float64,
+        },
+        ("meta_judge", "battles", "preference", "difference"),
+        frozenset({"share", "ci_low", "ci_high"}),
+    ),
+    "score_distribution": Table(  # of the scores that a checkpoint gives as a judge
+        {
+            "checkpoint": pl.String,
+            "kind": pl.String,  # histogram: the share in a bin of half a point; density: Gaussian, per point
+            "score": pl.Float64,  # the middle of the bin; the place of the density
+            "value": pl.Float64,  # null: of scores that are all equal there is no density
+        },
+        ("checkpoint", "kind", "score"),
+        frozenset({"value"}),
+    ),
 }
 
 

@@ -11,6 +11,8 @@ TRAINING = Path("data/training")
 SUMMARIES = Path("data/summaries")
 QUESTIONS = Path("data/questions.parquet")
 CATEGORIES = Path("data/categories.parquet")
+DIFFERENCES = Path("data/differences")
+STRONG_JUDGE = Path("data/strong_judge")
 
 
 @dataclass(frozen=True)
