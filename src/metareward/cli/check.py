@@ -12,6 +12,7 @@ def check() -> None:
     from metareward.engines.common.load import demand_libraries
     from metareward.inputs.check import check_inputs
     from metareward.inputs.formats import describe_formats
+    from metareward.inputs.questions import describe_benchmarks
     from metareward.inputs.seed_model import check_seed_model
     from metareward.load_params import load_params
     from metareward.pipeline.clones import check_present, only_here
@@ -31,6 +32,8 @@ def check() -> None:
     check_seed_model(params.seed_model, params.chat_template_kwargs)
     demand_libraries(params.engine, params.resources)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
+    for line in describe_benchmarks(params.benchmarks):
+        print(line)
     print(other_engines(params.engine.name))
     for line in only_here(params):
         print(f"not in another clone or a queued experiment: {line}")

@@ -3,9 +3,10 @@
 import polars as pl
 
 from metareward.evaluation.alpaca_eval import alpaca_eval_scores
-from metareward.evaluation.arena_hard import arena_hard_scores
+from metareward.evaluation.arena_hard import LABELS, arena_hard_scores
 from metareward.evaluation.intervals import bootstrap_mean
 from metareward.evaluation.mt_bench import mt_bench_scores
+from metareward.evaluation.outcomes import outcomes_table
 from metareward.evaluation.results import Score, mean, results_table
 from metareward.templates.chats import category_slug
 
@@ -42,6 +43,27 @@ def benchmark_results(
         (one.metric, one.value, one.low, one.high, one.n, None if one.metric in BY_NOBODY else judge) for one in scores
     ]
     return results_table(checkpoint, named, benchmark)
+
+
+def benchmark_outcomes(checkpoint: str, grades: pl.DataFrame) -> pl.DataFrame:
+    """The `outcomes` of one benchmark's grades: what each question brings to the win rate, the score or the mean.
+
+    Of Arena-Hard n counts battles, three for a label with >>.
+    """
+    benchmark, judge = grades.select("benchmark", "judge").row(0)
+    value, weight = pl.col("value"), pl.lit(1)
+    if benchmark == "alpaca_eval":
+        value = 100 * (value - 1)
+    elif benchmark == "arena_hard":
+        first, weight = (pl.col("label").replace_strict({k: v[i] for k, v in LABELS.items()}) for i in (0, 1))
+        value = 100 * pl.when(pl.col("model_first")).then(first).otherwise(1 - first)
+    rows = grades.select(prompt_id="question_id", value=value, weight=weight).drop_nulls()
+    sums = rows.group_by("prompt_id").agg(
+        total=(pl.col("value") * pl.col("weight")).sum(), n=pl.col("weight").sum().cast(pl.Int64)
+    )
+    every = grades.select(prompt_id="question_id").unique().join(sums, on="prompt_id", how="left")
+    metric = {"alpaca_eval": "win_rate", "arena_hard": "score", "mt_bench": "mean"}[benchmark]
+    return outcomes_table(checkpoint, {f"{benchmark}_{metric}": every.fill_null(0)}, judge)
 
 
 def alpaca_eval_rows(answered: pl.DataFrame, grades: pl.DataFrame) -> pl.DataFrame:

@@ -59,6 +59,22 @@ def read_questions(benchmarks: Benchmarks) -> pl.DataFrame:
     return pl.concat(tables)
 
 
+def describe_benchmarks(benchmarks: Benchmarks) -> Iterator[str]:
+    """Which benchmarks are on, with how many questions and which judge, and what is missing of the others."""
+    counts = dict(read_questions(benchmarks)["benchmark"].value_counts().iter_rows())
+    for name in NEEDED:
+        if missing := missing_files(benchmarks, name):
+            yield f"benchmark {name} is off: {' and '.join(map(str, missing))} not there"
+            continue
+        judge = getattr(benchmarks, name).judge
+        line = f"benchmark {name} is on: {counts[name]} questions, judged by {judge.model} ({judge.engine})"
+        files = benchmark_files(benchmarks, name)
+        absent = dict.fromkeys(files[key] for key in files if key in LENGTH_CONTROL and not files[key].exists())
+        if absent:
+            line += f"; no length-controlled win rate: {' and '.join(map(str, absent))} not there"
+        yield line
+
+
 def _alpaca_eval(files: Mapping[str, Path]) -> Iterator[Row]:
     """instruction, dataset and index; the baseline's output, found by instruction or, in a compact file, by index.
 

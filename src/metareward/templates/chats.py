@@ -18,21 +18,23 @@ from metareward.text_files import read_text
 
 Chat = list[tuple[str, str]]  # role and text with {placeholders}
 
-ALPACA_EVAL = {"": ("instruction", "output_1", "output_2")}
-ARENA_HARD = {"": ("question_1", "answer_1", "answer_2")}
+Fields = Mapping[str, Collection[str]]  # the placeholders of each chat of a template file
+ALPACA_EVAL: Fields = {"": ("instruction", "output_1", "output_2")}
+ARENA_HARD: Fields = {"": ("question_1", "answer_1", "answer_2")}
 _DIALOGUE = ("question_1", "answer_1", "question_2", "answer_2")
-MT_BENCH = {
+MT_BENCH: Fields = {
     "single-v1": ("question", "answer"),
     "single-math-v1": ("question", "answer", "ref_answer_1"),
     "single-v1-multi-turn": _DIALOGUE,
     "single-math-v1-multi-turn": (*_DIALOGUE, "ref_answer_1", "ref_answer_2"),
 }
-CATEGORIES = {"": ("instruction",)}
+FIELDS = {"alpaca_eval": ALPACA_EVAL, "arena_hard": ARENA_HARD, "mt_bench": MT_BENCH}
+CATEGORIES: Fields = {"": ("instruction",)}
 _MARKED = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
 _HEADING = re.compile(r"^\[([\w-]+)\]\s*$\n?", re.MULTILINE)
 
 
-def load_chats(path: Path, fields: Mapping[str, Collection[str]], key: str) -> dict[str, Chat]:
+def load_chats(path: Path, fields: Fields, key: str) -> dict[str, Chat]:
     """The chats of a template file by their names; a file of a single one has it under "".
 
     fields: of each chat that is needed, its placeholders. key: of params, for messages. Raises UserError when the file
