@@ -24,7 +24,7 @@ _LARGEST = 2**30  # bytes that a gzip archive may hold: more would be a mistake 
 def read_text(path: Path, where: str, packed: bool = False) -> str:
     r"""The text of a file, its line ends as \n, without a byte order mark.
 
-    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: a gzip archive of such a text will do.
+    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: a gzip archive of it will do, too.
     Raises UserError when the file is missing, no ordinary file, unreadable, or not UTF-8 text.
     """
     try:

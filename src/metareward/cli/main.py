@@ -10,6 +10,7 @@ from metareward.cli.export_answers import export_answers
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
+from metareward.cli.score import score
 from metareward.cli.show import show
 from metareward.errors import UserError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for command in (check, profile, show, journal, plan, export_answers):
     app.command()(command)
+app.add_typer(score, name="score")
 
 
 def main() -> None:

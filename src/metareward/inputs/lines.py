@@ -53,6 +53,19 @@ def read_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise UserError(f"{path} has no rows. {where}")
 
 
+def number_of(value: object) -> float | None:
+    """A finite number of a row, or null for whatever else stands there."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= _LARGEST else None  # false of NaN, too
+
+
+def whole_number_of(value: object) -> int | None:
+    """The same of a whole number; 5.0 is one."""
+    number = number_of(value)
+    return int(value) if number is not None and number.is_integer() else None  # type: ignore[call-overload]
+
+
 def _objects(text: str, path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     empty = True
     for number, line in enumerate(text.split("\n"), 1):
