@@ -12,5 +12,6 @@ def read_length_control(benchmarks: Benchmarks) -> tuple[pl.DataFrame, pl.DataFr
     files = benchmark_files(benchmarks, "alpaca_eval")
     if not all(files[key].exists() for key in LENGTH_CONTROL):
         return None
-    difficulty = read_difficulty(files["difficulty"])
-    return difficulty, read_gamed(files["gamed"], difficulty)
+    keys = [f"params.yaml: benchmarks.alpaca_eval.{key}" for key in LENGTH_CONTROL]
+    difficulty = read_difficulty(files["difficulty"], keys[0])
+    return difficulty, read_gamed(files["gamed"], difficulty, keys[1])
