@@ -9,7 +9,7 @@ from metareward.inputs.length_control import read_length_control
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.questions import benchmarks_on, read_questions
 from metareward.inputs.replies import read_replies
-from metareward.params import Benchmarks, Eft, Params
+from metareward.params import BenchmarkJudge, Benchmarks, Eft, Params
 from metareward.templates.chats import CATEGORIES, FIELDS, load_chats, read_categories
 from metareward.templates.texts import load_templates
 
@@ -47,16 +47,21 @@ def _check_benchmarks(benchmarks: Benchmarks) -> None:
     read_categories(load_chats(path, CATEGORIES, key)[""], path, key)
 
 
-def _check_judges(params: Params) -> None:
-    """Raise UserError for a judge that is a checkpoint of this run: it might be read before it is made."""
+def judges_of(params: Params) -> dict[str, BenchmarkJudge]:
+    """The judges that a run will ask, by their places in params."""
     judges = {f"benchmarks.{name}": getattr(params.benchmarks, name).judge for name in benchmarks_on(params.benchmarks)}
     if params.evaluate.strong_judge.n_prompts:
         judges["evaluate.strong_judge"] = params.evaluate.strong_judge.judge
-    for key, judge in judges.items():
+    return {f"{section}.judge": judge for section, judge in judges.items()}
+
+
+def _check_judges(params: Params) -> None:
+    """Raise UserError for a judge that is a checkpoint of this run: it might be read before it is made."""
+    for where, judge in judges_of(params).items():
         if judge.engine != "openai" and Path(judge.model).resolve().is_relative_to(Path("models").resolve()):
             raise UserError(
                 f"model is {judge.model}, which this run makes, and no stage waits for it. Hint: copy it out of "
-                f"models/. (params.yaml: {key}.judge.model)"
+                f"models/. (params.yaml: {where}.model)"
             )
 
 
