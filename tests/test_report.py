@@ -226,6 +226,7 @@ def test_intervals_of_values_and_differences_are_in_one_list(entries):
     ]
     assert rows[2] == {
         "benchmark": "held_out", "checkpoint": "m1", "other": None, "metric": "win_rate", "referee": "sft",
-        "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4,
+        "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4, "before": False,
     }  # fmt: skip
     assert rows[3]["ci_high"] == 0.123457
+    assert [row["before"] for row in rows] == [False, False, False, True, True, False]

@@ -6,6 +6,7 @@ import typer
 
 from metareward.checkout import foreign_code
 from metareward.cli.check import check
+from metareward.cli.compare import compare
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, journal, plan):
+for command in (check, profile, show, compare, journal, plan):
     app.command()(command)
 
 
