@@ -13,7 +13,14 @@ from polars import selectors as cs
 
 from metareward.evaluation.drift import score_histogram
 from metareward.evaluation.judge_bias import decided_battles, judge_bias
-from metareward.evaluation.metrics import difference_metrics, held_out_metrics, iteration_metrics, training_curves
+from metareward.evaluation.metrics import (
+    benchmark_metrics,
+    category_rows,
+    difference_metrics,
+    held_out_metrics,
+    iteration_metrics,
+    training_curves,
+)
 from metareward.evaluation.outcomes import differences_table
 from metareward.params import Params
 from metareward.pipeline.frame import load, run, say
@@ -25,6 +32,7 @@ from metareward.pipeline.stage import (
     Stage,
     comparison_folder,
     evaluation_folder,
+    grades_folder,
     iteration_folder,
 )
 from metareward.tables import read_table, scan_table, write_json, write_table
@@ -58,15 +66,18 @@ def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="no
 
 
 def held_out(checkpoint: str) -> dict[str, Any]:
-    """A summary's entry with what a checkpoint did on the held-out sets, and no more."""
+    """A summary's entry with what a checkpoint did on the held-out sets and the benchmarks, and no more."""
     folders = [evaluation_folder(checkpoint), comparison_folder(checkpoint)]
     results = pl.concat([read_table(folder / "results.parquet", "results") for folder in folders])
     bias = read_table(evaluation_folder(checkpoint) / "judge_bias.parquet", "judge_bias")
     spread = read_table(evaluation_folder(checkpoint) / "score_distribution.parquet", "score_distribution")
+    graded = read_table(grades_folder(checkpoint) / "results.parquet", "results")
     return {
         "checkpoint": checkpoint,
-        "metrics": held_out_metrics(results),
+        "metrics": held_out_metrics(results) | benchmark_metrics(graded),
         "results": results.to_dicts(),
+        "benchmarks": graded.to_dicts(),
+        "categories": category_rows(graded).to_dicts(),
         "bias": bias.to_dicts(),
         "distribution": spread.to_dicts(),
         "differences": [],

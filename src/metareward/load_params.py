@@ -44,7 +44,7 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
 
 def load_params(path: Path) -> Params:
     """Params of a YAML file; UserError also when it is missing or no YAML."""
-    return parse_params(_read_yaml(path), str(path))
+    return parse_params(read_yaml(path), str(path))
 
 
 class _Constructor(SafeConstructor):
@@ -63,7 +63,7 @@ class _Constructor(SafeConstructor):
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """The document of a YAML file, read by DVC's own YAML library, so that DVC and a stage see the same values.
 
     Raises UserError when it is no YAML, has a key twice, or is more than one document.

@@ -411,8 +411,13 @@ def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> dict[st
 
 def write_json(values: Any, path: Path) -> None:
     """Write metrics or plot data as JSON, keys in the order given, renamed into place like a table."""
+    write_text(json.dumps(values, indent=2) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text in UTF-8, renamed into place like a table."""
     with _renamed(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

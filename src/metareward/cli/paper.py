@@ -144,4 +144,4 @@ def _who(name: str, judge: str, intervals: Intervals) -> str:
     by = f"This run: judged by {judge}."
     if judge != UPSTREAM[name]:
         return f"{by} NOT OFFICIAL: upstream's judge is {UPSTREAM[name]}.{size}"
-    return f"{by[:-1]}, as upstream, but not by upstream's own tool: metareward export-answers writes what that reads.{size}"
+    return f"{by[:-1]}, as upstream; upstream's own tool reads what metareward export-answers writes.{size}"

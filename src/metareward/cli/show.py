@@ -77,8 +77,8 @@ def _noise(intervals: Intervals, columns: dict[str, str]) -> str:
     apart = [f"{columns[metric]} of {checkpoint}" for (metric, checkpoint), told in found.items() if told]
     if not apart:
         return (
-            f"NOISE: no checkpoint can be told from the one before it: on the same prompts all {len(found)} differences "
-            "have intervals that hold 0."
+            f"NOISE: no checkpoint can be told from the one before it: on the same prompts all {len(found)} "
+            "differences have intervals that hold 0."
         )
     return (
         f"Told from the checkpoint before it on the same prompts: {', '.join(apart)}. The other "

@@ -8,7 +8,7 @@ WIDTH = 80
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Print rows under headings; a first cell that leaves too little room for the others is broken after underscores."""
+    """Print rows under headings; a first cell that leaves the others too little room is broken after an underscore."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

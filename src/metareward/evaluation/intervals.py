@@ -126,7 +126,7 @@ def _wilson_between(mean: float, n: int, least: float, most: float) -> Interval:
 
 def normal_interval(values: ArrayLike) -> Interval:
     """The mean of values, 1.96 standard errors to either side (ddof 1); null with fewer than two."""
-    points = np.asarray(values, dtype=float)
+    points = np.sort(np.asarray(values, dtype=float))  # the last digit of a sum depends on the order
     if len(points) < 2:
         return None, None
     reach = Z * float(points.std(ddof=1)) / math.sqrt(len(points))

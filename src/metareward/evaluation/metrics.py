@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+CATEGORY = "category_"  # the metrics of a win rate by category begin so
 Metrics = dict[str, dict[str, Any]]
 _RESULT = ["checkpoint", "metric", "value", "ci_low", "ci_high", "n", "referee"]
 _STEP = ["checkpoint", "metric", "step", "value"]
@@ -27,6 +28,10 @@ PLOTS: dict[str, tuple[str, list[str] | None, list[str]]] = {
         None,
         ["checkpoint", "battles", "meta_judge", "preference", "difference", "share", "ci_low", "ci_high", "n"],
     ),
+    "alpaca_eval": ("benchmarks", ["win_rate", "length_controlled_win_rate"], _RESULT),
+    "alpaca_eval_categories": ("categories", None, ["category", *_RESULT]),
+    "arena_hard": ("benchmarks", ["score"], _RESULT),
+    "mt_bench": ("benchmarks", ["turn_1", "turn_2", "mean"], _RESULT),
     "loss": ("curves", ["loss"], _STEP),
     "rewards": ("curves", ["reward_margin", "reward_accuracy"], _STEP),
 }
@@ -84,6 +89,18 @@ def held_out_metrics(results: pl.DataFrame) -> dict[str, Any]:
     return _values(results, "held_out")
 
 
+def benchmark_metrics(results: pl.DataFrame) -> dict[str, Any]:
+    """The same of the public benchmarks, in a group for each; the referee is the judge's model."""
+    groups = results["benchmark"].unique().sort()
+    return {name: value for group in groups for name, value in _values(results.filter(benchmark=group), group).items()}
+
+
+def category_rows(results: pl.DataFrame) -> pl.DataFrame:
+    """The rows of AlpacaEval's win rate by category, with the category."""
+    rows = results.filter(pl.col("metric").str.starts_with(CATEGORY), benchmark="alpaca_eval")
+    return rows.with_columns(category=pl.col("metric").str.strip_prefix(CATEGORY).str.replace_all("_", " "))
+
+
 def difference_metrics(differences: pl.DataFrame, before: str) -> dict[str, Any]:
     """The values of a `differences` table by metric, those to the checkpoint before and those to sft apart."""
     to_sft, to_before = (differences.filter(other=name) for name in ("sft", before))
@@ -128,8 +145,9 @@ def training_curves(steps: pl.DataFrame, most: int = 200) -> list[dict[str, Any]
 def plot_rows(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The rows of each plot, by its name, from the summaries of all checkpoints; missing values are left out.
 
-    entries: checkpoint, results and differences (rows of those tables), curves (of its training), scores (of its
-    iteration's judge), distribution (of its held-out scores) and bias. A plot without a row gets one of nulls, because
+    entries: checkpoint, results and differences (rows of those tables), benchmarks (results on public ones) and
+    categories (of these, AlpacaEval's by category), curves (of its training), scores (of its iteration's judge),
+    distribution (of its held-out scores) and bias. A plot without a row gets one of nulls, because
     DVC cannot read an empty file. differences are drawn to the checkpoint before.
     """
     plots = {}
@@ -157,7 +175,7 @@ def interval_rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {column: _rounded(row.get(column)) for column in columns}
         | {"before": before is not None and row.get("other") == before["checkpoint"]}
         for before, entry in zip([None, *entries], entries, strict=False)
-        for row in (*entry["results"], *entry["differences"], *_bias_results(entry))
+        for row in (*entry["results"], *entry["benchmarks"], *entry["differences"], *_bias_results(entry))
         if row["value"] is not None
     ]
 

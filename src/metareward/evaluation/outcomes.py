@@ -10,7 +10,14 @@ from metareward.tables import check_table, empty_table, table_of
 
 # between which bounds what a metric is the mean of lies
 SHARE = (0, 1)
-BOUNDS = {"spearman": (-1, 1), "score_mean": (0, 5), "response_chars": (0, math.inf)}
+BOUNDS = {
+    "spearman": (-1, 1),
+    "score_mean": (0, 5),
+    "response_chars": (0, math.inf),
+    "alpaca_eval_win_rate": (0, 100),
+    "arena_hard_score": (0, 100),
+    "mt_bench_mean": (0, 10),
+}
 KEY = ["metric", "referee"]
 
 

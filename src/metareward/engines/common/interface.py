@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+FirstLogprobs = tuple[tuple[str, float], ...]
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -51,7 +53,21 @@ class Completion:
     text: str | None
     n_tokens: int
     finish_reason: str
-    first_logprobs: tuple[tuple[str, float], ...] | None = None
+    first_logprobs: FirstLogprobs | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model behind an OpenAI-compatible server that is asked by messages, in the place of a checkpoint's folder.
+
+    key: the name of the environment variable with the server's key; None: OPENAI_API_KEY, if there is one.
+    where: whose model it is (benchmarks.arena_hard.judge), as what is said of it names the place in params.yaml.
+    """
+
+    model: str
+    base_url: str
+    key: str | None
+    where: str
 
 
 class Generator(Protocol):

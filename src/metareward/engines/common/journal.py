@@ -156,16 +156,20 @@ def run(
     journal: Journal,
     on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
     watch: Callable[[Iterable[Completion]], None] = lambda completions: None,
+    seconds_per_part: float | None = None,
 ) -> pl.DataFrame:
     """Completions of all requests, those of earlier runs included, sorted by request id and sample.
 
     complete: given the ids of the requests that are done, generates the others' completions (Generator.generate).
     total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
     and whenever a list of completions comes. watch is given all completions, those of earlier runs first; what it
-    raises ends the run, and what is finished stays. Raises RuntimeError when the generator left some out.
+    raises ends the run, and what is finished stays. seconds_per_part: from one part to the next; 0: each list of
+    completions is on disk before the next one is awaited; None: SECONDS_PER_PART. Raises RuntimeError when the
+    generator left some out.
     """
     with journal:
         tokens_before = journal.n_tokens
+        least = SECONDS_PER_PART if seconds_per_part is None else seconds_per_part
         on_progress(journal.n_completions, 0)
         watch(journal.in_order())
         pending: list[Completion] = []
@@ -177,7 +181,7 @@ def run(
                     new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
                     on_progress(journal.n_completions + len(pending), new)
                     watch(completions)
-                    if time.monotonic() - flushed >= SECONDS_PER_PART:
+                    if time.monotonic() - flushed >= least:
                         journal.append(pending)
                         pending, flushed = [], time.monotonic()
         finally:  # an interrupt, too, keeps what is finished
