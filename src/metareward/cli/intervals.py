@@ -21,7 +21,7 @@ def read_intervals() -> Intervals:
     for row in rows:
         groups = [row["benchmark"]] if row["other"] is None else [f"difference_to_{row['other']}"]
         metric = row["metric"] + (f"_by_{row['referee']}" if row["referee"] else "")
-        for group in [*groups, *([BEFORE] if row["before"] else [])]:
+        for group in [*groups, *([BEFORE] if row.get("before") else [])]:
             found[group, metric, row["checkpoint"]] = row
     return found
 

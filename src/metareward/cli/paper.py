@@ -4,45 +4,25 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import Any
 
-from metareward.cli.intervals import Intervals, judge_of
+from metareward.cli.benchmarks import BENCHMARKS, TITLES, Column, judges_of, who_judged
+from metareward.cli.intervals import Intervals
 from metareward.cli.tables import WIDTH, Cell, fixed, print_table
 
-
-class Column(NamedTuple):
-    """A metric: its heading, what its values are multiplied by, decimals of its value and of its interval's ends."""
-
-    heading: str
-    factor: float
-    decimals: int
-    decimals_of_ends: int
-
-
-PER_CENT, LENGTH, RATING = (1, 1, 1), (1, 0, 0), (1, 2, 2)
-BENCHMARKS = {
-    "alpaca_eval": {
-        "length_controlled_win_rate": Column("LC win rate, %", *PER_CENT),
-        "win_rate": Column("win rate, %", *PER_CENT),
-        "mean_length": Column("length", *LENGTH),
-    },
-    "arena_hard": {"score": Column("score, %", *PER_CENT)},
-    "mt_bench": {
-        "mean": Column("mean", *RATING),
-        "turn_1": Column("turn 1", *RATING),
-        "turn_2": Column("turn 2", *RATING),
-    },
-}
-TITLES = {"alpaca_eval": "AlpacaEval 2", "arena_hard": "Arena-Hard v0.1", "mt_bench": "MT-Bench"}
-UPSTREAM = {"alpaca_eval": "gpt-4-1106-preview", "arena_hard": "gpt-4-1106-preview", "mt_bench": "gpt-4"}
+SHARE = (100, 1, 0)
+NONE_ON = (
+    "No public benchmark is on (data/benchmarks/README.md); docs/method.md has the paper's figures for them. What "
+    "follows is about the judge."
+)
 TIES = {
-    "agreement_ties_half": Column("ties half, %", 100, 1, 0),
-    "agreement_ties_left_out": Column("no ties, %", 100, 1, 0),
+    "agreement_ties_half": Column("ties as\nhalf, %", 2, *SHARE),
+    "agreement_ties_left_out": Column("without\nties, %", 2, *SHARE),
 }
-PEOPLE = TIES | {"spearman": Column("Spearman", 1, 2, 2)}
+PEOPLE = TIES | {"spearman": Column("\nSpearman", 3, 1, None, None)}
 BIAS = {
-    "higher_score_wins": Column("higher score wins, %", 100, 1, 0),
-    "first_position_wins": Column("first position wins, %", 100, 1, 0),
+    "higher_score_wins": Column("higher score\nwins, %", 2, *SHARE),
+    "first_position_wins": Column("first position\nwins, %", 2, *SHARE),
 }
 
 
@@ -54,10 +34,10 @@ def show_paper(metrics: Mapping[str, Any], intervals: Intervals) -> None:
     for name, judges in on.items():
         for judge in judges:
             _print(TITLES[name], BENCHMARKS[name], paper, name, run, name, metrics, intervals, judge)
-            print(fill(_who(name, judge, intervals), WIDTH))
+            print(fill(who_judged(name, judge, intervals), WIDTH))
     if not any(on.values()):
-        print("\nNo public benchmark is on (data/benchmarks/README.md), so the paper's figures for these")
-        print("are not shown; docs/method.md has them. What follows is about the judge.")
+        print()
+        print(fill(NONE_ON, WIDTH))
     _print("Judge against people", PEOPLE, paper, "people", run, "held_out", metrics, intervals)
     print("The people and the prompts are not the paper's: params.yaml: evaluate.judged.")
     strong = {f"strong_pairs_{metric}": column for metric, column in TIES.items()}
@@ -66,7 +46,7 @@ def show_paper(metrics: Mapping[str, Any], intervals: Intervals) -> None:
         title = f"Judge against {judge} (the paper: GPT-4), on pairs that it chose"
         _print(title, strong, paper, "strong_judge", run, "held_out", metrics, intervals, judge)
     if not judges:
-        print("\nJudge against a strong judge: off (params.yaml: evaluate.strong_judge.n_prompts).")
+        print("\nJudge against a strong judge: off (evaluate.strong_judge.n_prompts is 0).")
     _print("Meta-judge in each iteration", BIAS, paper, "meta_judge", run, "meta_judge", metrics, intervals)
 
 
@@ -82,12 +62,6 @@ def beside(metrics: Mapping[str, Any]) -> dict[str, str]:
     method = "sr" if pairs and not any(pairs.values()) else "mr"
     later = [name for name in metrics["held_out"]["response_chars"] if name not in ("seed", "sft")]
     return {"seed": "seed", "sft": "sft"} | {name: f"{method}{k}" for k, name in enumerate(later, 1)}
-
-
-def judges_of(group: Mapping[str, Any], columns: Mapping[str, Column]) -> list[str]:
-    """The judges who gave values of these metrics."""
-    found = [judge_of(name, metric) for name in group for metric in columns]
-    return sorted({judge for judge in found if judge})
 
 
 def _print(
@@ -118,30 +92,27 @@ def _print(
             cells: list[Cell] = []
             for metric in columns:
                 value = theirs[metric].get(model)
-                cells += [None if value is None else str(value), ours(metric, of.get(model))]
+                cells += [_paper(value, columns[metric].of_paper), ours(metric, of.get(model))]
             if any(cells):
                 name = paper["models"].get(model, of.get(model))
                 yield [f"{name} ({of[model]})" if of.get(model, name) not in (name, model) else name, *cells]
 
-    headings = [part for column in columns.values() for part in (f"{column.heading} paper", "this run")]
+    headings = [part for column in columns.values() for part in (f"{column.heading}\npaper", "\n\nthis run")]
     print()
     print_table(title, ["model", *headings], list(rows()))
+
+
+def _paper(value: Any, decimals: int) -> str | None:
+    """A figure of the paper's, which may come with its interval."""
+    if isinstance(value, list):
+        figure, low, high = (fixed(number, decimals) for number in value)
+        return f"{figure} [{low} {high}]"
+    return None if value is None else fixed(value, decimals)
 
 
 def _scaled(column: Column, value: float, row: Mapping[str, Any] | None) -> str:
     text = fixed(value * column.factor, column.decimals)
     if row is None or row["ci_low"] is None:
         return text
-    low, high = (fixed(row[end] * column.factor, column.decimals_of_ends) for end in ("ci_low", "ci_high"))
+    low, high = (fixed(row[end] * column.factor, column.of_ends) for end in ("ci_low", "ci_high"))
     return f"{text} [{low} {high}]"
-
-
-def _who(name: str, judge: str, intervals: Intervals) -> str:
-    """Who judged, on how much, and whether that may be set beside official figures."""
-    metric = next(reversed(BENCHMARKS[name])) if name == "mt_bench" else "score" if name == "arena_hard" else "win_rate"
-    n = [row["n"] for (group, found, _), row in intervals.items() if (group, found) == (name, f"{metric}_by_{judge}")]
-    size = f" n: {min(n)} to {max(n)}." if n and min(n) < max(n) else f" n: {n[0]}." if n else ""
-    by = f"This run: judged by {judge}."
-    if judge != UPSTREAM[name]:
-        return f"{by} NOT OFFICIAL: upstream's judge is {UPSTREAM[name]}.{size}"
-    return f"{by[:-1]}, as upstream; upstream's own tool reads what metareward export-answers writes.{size}"

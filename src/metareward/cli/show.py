@@ -8,12 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from metareward.cli.benchmarks import BENCHMARKS, TITLES, judges_of, who_judged
 from metareward.cli.intervals import BEFORE, Intervals, read_intervals
 from metareward.cli.paper import show_paper
 from metareward.cli.tables import WIDTH, Cell, print_table, short, with_interval
 from metareward.errors import UserError
 
 HELD_OUT = {"agreement_ties_half": "agreement", "spearman": "Spearman", "response_chars": "response chars"}
+MAIN_OF_BENCHMARKS = {
+    "alpaca_eval": {"length_controlled_win_rate": "AlpacaEval LC win %", "win_rate": "AlpacaEval win %"},
+    "arena_hard": {"score": "Arena-Hard score %"},
+    "mt_bench": {"mean": "MT-Bench mean"},
+}
 OTHERS = {"readable_judgments": "readable judgments", "readable_verdicts": "readable verdicts"}
 WIN_RATE = "responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval."
 
@@ -45,36 +51,67 @@ def _show_main(metrics: dict[str, Any], intervals: Intervals) -> None:
     checkpoints = list(held_out["response_chars"])
     columns = {name: name.replace("_", " ") for name in held_out if name.startswith("win_rate_by_")} | HELD_OUT
 
-    def cell(metric: str, checkpoint: str) -> str:
-        value = held_out.get(metric, {}).get(checkpoint)
-        row = intervals.get(("held_out", metric, checkpoint), {})
-        return with_interval(value, row.get("ci_low"), row.get("ci_high"))
-
-    rows = [[name, *(cell(metric, name) for metric in columns)] for name in checkpoints]
-    print_table("Held-out evaluation, with 95% intervals over prompts", ["checkpoint", *columns.values()], rows)
+    rows = [[name, *(_cell(metrics, intervals, "held_out", one, name) for one in columns)] for name in checkpoints]
+    print_table("Held-out evaluation, with 95% intervals", ["checkpoint", *columns.values()], rows)
     pairs = {f"{role} pairs": metrics.get(f"{role}_pairs", {}).get("pairs", {}) for role in ("actor", "judge")}
     others = pairs | {name: held_out.get(metric, {}) for metric, name in OTHERS.items()}
     found: list[list[Cell]] = [[name, *(values.get(name) for values in others.values())] for name in checkpoints]
     print()
-    print_table("Pairs trained on, texts that could be read", ["checkpoint", *others], found)
-    for line in (_noise(intervals, columns), f"win rate: {WIN_RATE}"):
+    print_table("Pairs and readability", ["checkpoint", *others], found)
+    _show_benchmarks(metrics, checkpoints, intervals)
+    for line in (_noise(intervals, columns), *_sizes(intervals, columns), f"win rate: {WIN_RATE}"):
         print(fill(line, WIDTH))
-    groups = [name for name in metrics if not name.startswith("difference_")]
-    print(fill(f"metareward show GROUP has all metrics of a group: {', '.join(groups)}, difference_to_before.", WIDTH))
+    print(fill(f"metareward show GROUP has all metrics of a group: {', '.join(metrics)}.", WIDTH))
     print("metareward compare m1 m2 says what tells two checkpoints apart.")
     print("Every row of every table: data/ (Parquet). Pictures: dvc plots show.")
 
 
+def _cell(
+    metrics: dict[str, Any], intervals: Intervals, group: str, metric: str, checkpoint: str, decimals: int | None = None
+) -> str:
+    """A value with its interval."""
+    value = metrics[group].get(metric, {}).get(checkpoint)
+    row = intervals.get((group, metric, checkpoint), {})
+    return with_interval(value, row.get("ci_low"), row.get("ci_high"), decimals=decimals)
+
+
+def _show_benchmarks(metrics: dict[str, Any], checkpoints: list[str], intervals: Intervals) -> None:
+    """The main metrics of the public benchmarks that are on, and who judged."""
+    headings, columns, notes = [], [], []
+    for name, metrics_of in BENCHMARKS.items():
+        for judge in judges_of(metrics.get(name, {}), metrics_of):
+            for metric in MAIN_OF_BENCHMARKS[name]:
+                named = f"{metric}_by_{judge}"
+                if named in metrics[name]:
+                    headings.append(MAIN_OF_BENCHMARKS[name][metric])
+                    columns.append([_cell(metrics, intervals, name, named, one, 1) for one in checkpoints])
+            notes.append(who_judged(name, judge, intervals))
+    if columns:
+        print()
+        rows = [[name, *cells] for name, *cells in zip(checkpoints, *columns, strict=True)]
+        print_table("Public benchmarks, with 95% intervals", ["checkpoint", *headings], rows)
+        print("\n".join(fill(note, WIDTH) for note in notes))
+
+
+def _sizes(intervals: Intervals, columns: dict[str, str]) -> list[str]:
+    """What the last checkpoint's values are of."""
+    n = {metric: row["n"] for (group, metric, _), row in intervals.items() if group == "held_out"}
+    of = dict.fromkeys(columns, "prompts") | {"agreement_ties_half": "pairs of replies"}
+    found = [f"{columns[metric]} {n[metric]} {of[metric]}" for metric in columns if metric in n]
+    return [f"n of the last checkpoint: {', '.join(found)}."] if found else []
+
+
 def _noise(intervals: Intervals, columns: dict[str, str]) -> str:
-    """Which checkpoints differ from the one before by more than noise, in the columns shown."""
-    found = {
-        (metric, checkpoint): not row["ci_low"] <= 0 <= row["ci_high"]
-        for (group, metric, checkpoint), row in intervals.items()
-        if group == BEFORE and metric in columns and row["ci_low"] is not None
-    }
+    """Which checkpoints differ from the one before by more than noise, in the columns shown and on the benchmarks."""
+    found = {}
+    for (group, metric, checkpoint), row in intervals.items():
+        benchmark = next((title for name, title in TITLES.items() if metric.startswith(f"{name}_")), None)
+        shown = columns.get(metric, benchmark)
+        if group == BEFORE and shown and row["ci_low"] is not None:
+            found[shown, checkpoint] = not row["ci_low"] <= 0 <= row["ci_high"]
     if not found:
         return "No intervals of differences are there (plots/intervals.json)."
-    apart = [f"{columns[metric]} of {checkpoint}" for (metric, checkpoint), told in found.items() if told]
+    apart = [f"{shown} of {checkpoint}" for (shown, checkpoint), told in found.items() if told]
     if not apart:
         return (
             f"NOISE: no checkpoint can be told from the one before it: on the same prompts all {len(found)} "

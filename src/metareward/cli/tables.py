@@ -15,7 +15,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[Cel
 
     console = Console(width=max(WIDTH, Console().width))
     cells = [["-" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
-    names = ["\n".join(wrap(heading, 10, break_long_words=False)) for heading in headings]
+    names = [_lines(heading) for heading in headings]
     widths = [max(len(line) for row in [names, *cells] for line in row[k].split("\n")) for k in range(len(names))]
     room = max(console.width - sum(widths[1:]) - len(widths) + 1, 12)
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, padding=0)
@@ -42,17 +42,24 @@ def short(value: float, sign: bool = False) -> str:
     return f"+{text}" if sign and value > 0 and text != "0" else text
 
 
-def fixed(value: float, decimals: int) -> str:
-    """With so many decimals; what rounds to nothing has no sign."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+def fixed(value: float, decimals: int | None) -> str:
+    """With so many decimals, or as short as can be; what rounds to nothing has no sign."""
+    return short(value) if decimals is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
-def with_interval(value: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
-    """.58 [.45 .70]; - of nothing, and only the value where it has no interval."""
+def with_interval(
+    value: float | None, low: float | None, high: float | None, sign: bool = False, decimals: int | None = None
+) -> str:
+    """.58 [.45 .70]; - of nothing, and only the value where it has no interval. sign, decimals: as `short`, `fixed`."""
     if value is None:
         return "-"
-    found = short(value, sign)
-    return found if low is None or high is None else f"{found} [{short(low)} {short(high)}]"
+    found = short(value, sign) if decimals is None else fixed(value, decimals)
+    return found if low is None or high is None else f"{found} [{fixed(low, decimals)} {fixed(high, decimals)}]"
+
+
+def _lines(heading: str) -> str:
+    """A heading in lines of its own, or of at most ten characters."""
+    return heading if "\n" in heading else "\n".join(wrap(heading, 10, break_long_words=False))
 
 
 def _broken(name: str, width: int) -> str:
