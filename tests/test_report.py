@@ -164,7 +164,7 @@ def test_a_long_curve_is_drawn_by_means_of_stretches():
 
 def entry(checkpoint, **rows):
     rows["results"] = [{"checkpoint": checkpoint, **row} for row in rows.get("results", [])]
-    kinds = ("results", "differences", "bias", "distribution", "curves", "scores")
+    kinds = ("results", "benchmarks", "categories", "differences", "bias", "distribution", "curves", "scores")
     return {"checkpoint": checkpoint, **{kind: [] for kind in kinds}, **rows}
 
 
