@@ -89,6 +89,36 @@ def test_plan_counts_the_judgments_of_ranked_replies(tmp_path, monkeypatch, caps
     assert "eft-judge" not in capsys.readouterr().out
 
 
+def test_plan_counts_what_a_strong_judge_is_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    params = yaml.safe_load(Path("profiles/demo.yaml").read_text())
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params.yaml")
+
+    def planned(**changes):
+        params["evaluate"]["strong_judge"] |= changes
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        plan.plan()
+        out = capsys.readouterr().out
+        return out, {line.split()[1]: line.split()[3:6:2] for line in out.splitlines() if line.startswith("│")}
+
+    _, off = planned()
+    assert not {"strong-respond", "strong-judge"} & set(off)
+    out, on = planned(n_prompts=5, n_responses=7, n_judgments=11)
+    assert on["strong-respond"] == ["5", "35"]
+    assert on["strong-judge"] == ["35", "385"]
+    asked = [int(on["evaluate@m1"][k]) - int(off["evaluate@m1"][k]) for k in (0, 1)]
+    assert asked == [35, 385]
+    assert "judge embedded (transformers): 35 requests" in out
+    endpoint = {"engine": "openai", "model": "big", "logprobs": False}
+    params["resources"]["judges"] = {"big": {"dollars_per_million_in": 1e6, "dollars_per_million_out": 0.0}}
+    out, elsewhere = planned(judge=endpoint)
+    assert "strong-judge" not in elsewhere  # this machine has nothing to generate
+    tokens, dollars = re.search(
+        r"judge big \(openai\): 35 requests, ([\d,]+) prompt tokens.*, \$([\d,]+)\.", out
+    ).groups()
+    assert abs(int(tokens.replace(",", "")) - int(dollars.replace(",", ""))) <= 1
+
+
 def test_import_is_light():
     code = (
         "import sys, metareward, metareward.cli.main, metareward.params, metareward.selection.judge_pairs\n"

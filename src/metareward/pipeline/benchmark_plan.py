@@ -102,12 +102,14 @@ def local_loads(judged: Iterable[Grading], data: Path) -> Iterator[Load]:
         if one.engine != "openai":
             stages.setdefault(one.stage, []).append(one)
     for stage, parts in stages.items():
-        counts = (sum(getattr(one, key) for one in parts) for key in ("requests", "samples", "prefill", "decode"))
+        requests, samples, prefill, decode = (
+            sum(getattr(one, key) for one in parts) for key in ("requests", "samples", "prefill", "decode")
+        )
         name, _, checkpoint = stage.partition("@")
         table = data / "grades" / checkpoint / "grades.parquet" if checkpoint else data / f"{name}.parquet"
         if name == "strong-judge":
             table = data / "strong_judge" / "judgments.parquet"
-        yield Load(stage, *counts, decoded([table]))
+        yield Load(stage, requests, samples, prefill, decode, decoded([table]))
 
 
 def price_lines(judged: Iterable[Grading]) -> Iterator[str]:
