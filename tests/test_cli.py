@@ -113,10 +113,9 @@ def test_plan_counts_what_a_strong_judge_is_asked(tmp_path, monkeypatch, capsys)
     params["resources"]["judges"] = {"big": {"dollars_per_million_in": 1e6, "dollars_per_million_out": 0.0}}
     out, elsewhere = planned(judge=endpoint)
     assert "strong-judge" not in elsewhere  # this machine has nothing to generate
-    tokens, dollars = re.search(
-        r"judge big \(openai\): 35 requests, ([\d,]+) prompt tokens.*, \$([\d,]+)\.", out
-    ).groups()
-    assert abs(int(tokens.replace(",", "")) - int(dollars.replace(",", ""))) <= 1
+    said = re.search(r"judge big \(openai\): 35 requests, ([\d,]+) prompt tokens.*, \$([\d,]+)\.", out)
+    tokens, dollars = (int(number.replace(",", "")) for number in said.groups())
+    assert abs(tokens - dollars) <= 1
 
 
 def test_import_is_light():
