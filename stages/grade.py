@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from metareward.engines.common.sampler import Sampler
 from metareward.engines.judges import load_judge
 from metareward.evaluation.alpaca_eval import preference_of
 from metareward.evaluation.arena_hard import read_label
@@ -33,14 +34,17 @@ def grade(checkpoint: str) -> None:
     questions, answers = read_table(QUESTIONS, "questions"), read_table(answers_file(checkpoint), "answers")
     categories, seed = read_table(CATEGORIES, "categories"), stage.seed(params.seed)
     rounds, length_control = params.evaluate.bootstrap, read_length_control(params.benchmarks)
+    judges: dict[str, Sampler] = {}
     tables = {name: [empty_table(name)] for name in ("grades", "results", "outcomes")}
     for name, (grade_with, read) in GRADERS.items():
         answered, settings = answered_questions(questions, answers, name), getattr(params.benchmarks, name)
         if answered.is_empty():
             continue
         chats = load_chats(Path(settings.template), FIELDS[name], f"params.yaml: benchmarks.{name}.template")
-        ask = load_judge(settings.judge, params, stage.work, stage.label, f"benchmarks.{name}.judge")
-        grades = grade_with(answered, chats, settings, ask, seed, read)
+        model = settings.judge.model_dump_json(exclude={"logprobs"})
+        if model not in judges:  # one at a time is loaded; of the same one all benchmarks ask
+            judges = {model: load_judge(settings.judge, params, stage.work, stage.label, f"benchmarks.{name}.judge")}
+        grades = grade_with(answered, chats, settings, judges[model], seed, read)
         mine, random = answers.filter(benchmark=name), (rounds, params.seed)
         tables["grades"].append(grades)
         results = benchmark_results(checkpoint, answered, mine, grades, length_control, categories, *random)

@@ -6,7 +6,9 @@ import pytest
 from metareward.evaluation.judge_bias import decided_battles, judge_bias
 from metareward.evaluation.metrics import (
     PLOTS,
+    benchmark_metrics,
     by_metric,
+    category_rows,
     difference_metrics,
     held_out_metrics,
     interval_rows,
@@ -14,7 +16,7 @@ from metareward.evaluation.metrics import (
     plot_rows,
     training_curves,
 )
-from metareward.tables import table_of
+from metareward.tables import empty_table, table_of
 
 
 @pytest.fixture
@@ -137,6 +139,32 @@ def test_differences_to_the_checkpoint_before_and_to_sft_are_groups():
     }
 
 
+def graded(benchmark, metric, value, referee="org/judge-4.1"):
+    row = {"checkpoint": "m1", "benchmark": benchmark, "metric": metric, "value": value, "referee": referee}
+    return row | {"ci_low": 40.0, "ci_high": 60.0, "n": 4}
+
+
+def test_results_on_benchmarks_are_groups_and_carry_the_judges_name():
+    """A name with dots and slashes stays one key, so that it is found in metrics.json as it stands in params."""
+    rows = [graded("alpaca_eval", "win_rate", 52.0), graded("mt_bench", "mean", 7.5)]
+    rows += [graded("alpaca_eval", "mean_length", 900.0, None), graded("arena_hard", "score", None)]
+    metrics = benchmark_metrics(table_of(rows, "results"))
+    assert metrics == {
+        "alpaca_eval.win_rate_by_org/judge-4.1": 52.0,
+        "alpaca_eval.mean_length": 900.0,
+        "mt_bench.mean_by_org/judge-4.1": 7.5,
+    }
+    assert by_metric({"m1": metrics})["alpaca_eval"]["win_rate_by_org/judge-4.1"] == {"m1": 52.0}
+    assert benchmark_metrics(empty_table("results")) == {}
+
+
+def test_win_rates_by_category_are_rows_of_their_own():
+    rows = [graded("alpaca_eval", "category_food_and_drink", 30.0), graded("mt_bench", "category_math", 5.0)]
+    rows.append(graded("alpaca_eval", "win_rate", 52.0))
+    found = category_rows(table_of(rows, "results"))
+    assert found.select("category", "value").rows() == [("food and drink", 30.0)]
+
+
 def steps(n, **rewards):
     row = {"epoch": 1.0, "learning_rate": 0.1, "grad_norm": 1.0} | rewards
     return table_of([{"step": step, "loss": float(step), **row} for step in range(1, n + 1)], "training_steps")
@@ -191,6 +219,8 @@ def entries():
             bias=[bias, bias | {"difference": "0-1", "share": None}, bias | {"battles": "held_out", "share": 0.25}],
             distribution=[density, density | {"value": None}],
             differences=[difference("m1", "seed", 0.1)],
+            benchmarks=[graded("alpaca_eval", "win_rate", 52.0), graded("mt_bench", "turn_1", 7.0)],
+            categories=[graded("alpaca_eval", "category_food", 30.0) | {"category": "food"}],
         ),
         entry("m2", differences=[difference("m2", "m1", 0.2), difference("m2", "seed", 0.3)]),
     ]
@@ -209,6 +239,9 @@ def test_each_plot_has_its_rows_by_checkpoint(entries):
     assert plots["score_distribution"] == [{"checkpoint": "m1", "kind": "density", "score": 0.05, "value": 0.123457}]
     to_before = [(row["checkpoint"], row["other"], row["value"]) for row in plots["differences"]]
     assert to_before == [("m1", "seed", 0.1), ("m2", "m1", 0.2)]
+    assert [(row["metric"], row["value"]) for row in plots["alpaca_eval"]] == [("win_rate", 52.0)]
+    assert [(row["metric"], row["value"]) for row in plots["mt_bench"]] == [("turn_1", 7.0)]
+    assert [(row["category"], row["value"]) for row in plots["alpaca_eval_categories"]] == [("food", 30.0)]
     assert plots["response_chars"] == [dict.fromkeys(columns)]  # DVC cannot read an empty file
     assert plots["rewards"] == [dict.fromkeys(["checkpoint", "metric", "step", "value"])]
 
@@ -220,6 +253,8 @@ def test_intervals_of_values_and_differences_are_in_one_list(entries):
         ("seed", None, "readable_verdicts", 0.5),
         ("seed", None, "unknown", 0.1),
         ("m1", None, "win_rate", 0.7),
+        ("m1", None, "win_rate", 52.0),
+        ("m1", None, "turn_1", 7.0),
         ("m1", "seed", "spearman", 0.1),
         ("m1", None, "higher_score_wins", 0.75),  # of the iteration's battles, overall
         ("m2", "m1", "spearman", 0.2),
@@ -229,6 +264,6 @@ def test_intervals_of_values_and_differences_are_in_one_list(entries):
         "benchmark": "held_out", "checkpoint": "m1", "other": None, "metric": "win_rate", "referee": "sft",
         "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4, "before": False,
     }  # fmt: skip
-    assert rows[3]["ci_high"] == 0.123457
-    assert [row["before"] for row in rows] == [False, False, False, True, False, True, False]
-    assert rows[4]["benchmark"] == "meta_judge"
+    assert rows[5]["ci_high"] == 0.123457
+    assert [row["before"] for row in rows] == [False] * 5 + [True, False, True, False]
+    assert rows[6]["benchmark"] == "meta_judge"

@@ -95,7 +95,7 @@ BENCHMARKS = {
             ("garden", "When are bulbs of tulips planted?", "In autumn, before the first frost."),
             ("garden", "Name two herbs that like shade.", "Mint and parsley."),
             ("kitchen", "How is a dull knife made sharp?", "Draw it over a whetstone at a flat angle."),
-            ("kitchen", "Write a line that sells fresh bread.", "Warm at seven, gone by nine."),
+            ("kitchen", "Write one line that sells fresh bread.", "Warm at seven, gone by nine."),
         )
     ],
     "arena_hard_questions.jsonl": [
