@@ -14,7 +14,11 @@ from metareward.cli.paper import show_paper
 from metareward.cli.tables import WIDTH, Cell, print_table, short, with_interval
 from metareward.errors import UserError
 
-HELD_OUT = {"agreement_ties_half": "agreement", "spearman": "Spearman", "response_chars": "response chars"}
+HELD_OUT = {
+    "agreement_ties_half": "agreement",
+    "spearman": "Spearman",
+    "response_chars": "response chars",
+}
 MAIN_OF_BENCHMARKS = {
     "alpaca_eval": {"length_controlled_win_rate": "AlpacaEval LC win %", "win_rate": "AlpacaEval win %"},
     "arena_hard": {"score": "Arena-Hard score %"},
