@@ -24,7 +24,9 @@ def strong_judge() -> None:
         watch = watch_judgments(judged, judge, params.resources.unreadable_after, stage.label)
         judgments = judgments_table(judged, sample(requests, watch), judge.format)
     judgments = write_table(judgments, STRONG_JUDGE / "judgments.parquet", "judgments")
-    say(stage, f"{judgments.height} judgments by {strong.judge.model}; invalid: {tally(judgments['invalid_reason'])}")
+    invalid = tally(judgments["invalid_reason"])
+    off = "no strong judge (params.yaml: evaluate.strong_judge.n_prompts is 0)"
+    say(stage, f"{judgments.height} judgments by {strong.judge.model}; invalid: {invalid}" if strong.n_prompts else off)
 
 
 if __name__ == "__main__":

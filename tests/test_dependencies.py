@@ -53,7 +53,7 @@ def test_the_journals_fingerprint_holds_the_code_that_stands_between_request_and
 
 
 def test_every_generating_stage_is_known():
-    assert {name for name in STAGES if "Sampler" in script(name).read_text()} == GENERATING
+    assert {name for name in STAGES if "Sampler(" in script(name).read_text()} == GENERATING
     assert {name for name in STAGES if "load_judge" in script(name).read_text()} == GRADING
 
 

@@ -91,7 +91,7 @@ def given(scores, prompts=None):
 def test_the_histogram_has_a_bin_for_each_half_point():
     shares = dict(score_histogram(given([4.4, 4.6, 4.9, None, 0.0])).iter_rows())
     assert shares == {k / 2: 0.0 for k in range(11)} | {4.5: 0.5, 5.0: 0.25, 0.0: 0.25}
-    assert set(score_histogram(given([]))["share"]) == {0.0}
+    assert set(score_histogram(given([None]))["share"]) == {None}
 
 
 def test_the_density_is_scipys_of_the_valid_scores():

@@ -216,7 +216,7 @@ def entries():
             results=m1,
             curves=training_curves(steps(1)),
             scores=[{"score": 0.5, "share": 1.0}],
-            bias=[bias, bias | {"difference": "0-1", "share": None}],
+            bias=[bias, bias | {"difference": "0-1", "share": None}, bias | {"battles": "held_out", "share": 0.25}],
             distribution=[density, density | {"value": None}],
             differences=[difference("m1", "seed", 0.1)],
             benchmarks=[graded("alpaca_eval", "win_rate", 52.0), graded("mt_bench", "turn_1", 7.0)],
@@ -235,7 +235,7 @@ def test_each_plot_has_its_rows_by_checkpoint(entries):
     assert plots["win_rate"] == [{column: m1["results"][0][column] for column in columns}]
     assert plots["loss"] == [{"checkpoint": "m1", "metric": "loss", "step": 1, "value": 1.0}]
     assert plots["scores"] == [{"checkpoint": "m1", "score": 0.5, "share": 1.0}]
-    assert plots["judge_bias"] == [{"checkpoint": "m1", **m1["bias"][0]}]
+    assert plots["judge_bias"] == [{"checkpoint": "m1", **m1["bias"][k]} for k in (0, 2)]
     assert plots["score_distribution"] == [{"checkpoint": "m1", "kind": "density", "score": 0.05, "value": 0.123457}]
     to_before = [(row["checkpoint"], row["other"], row["value"]) for row in plots["differences"]]
     assert to_before == [("m1", "seed", 0.1), ("m2", "m1", 0.2)]
@@ -256,11 +256,14 @@ def test_intervals_of_values_and_differences_are_in_one_list(entries):
         ("m1", None, "win_rate", 52.0),
         ("m1", None, "turn_1", 7.0),
         ("m1", "seed", "spearman", 0.1),
+        ("m1", None, "higher_score_wins", 0.75),  # of the iteration's battles, overall
         ("m2", "m1", "spearman", 0.2),
         ("m2", "seed", "spearman", 0.3),
     ]
     assert rows[2] == {
         "benchmark": "held_out", "checkpoint": "m1", "other": None, "metric": "win_rate", "referee": "sft",
-        "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4,
+        "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4, "before": False,
     }  # fmt: skip
     assert rows[5]["ci_high"] == 0.123457
+    assert [row["before"] for row in rows] == [False] * 5 + [True, False, True, False]
+    assert rows[6]["benchmark"] == "meta_judge"

@@ -28,7 +28,13 @@ def plan(
 
     from metareward.inputs.questions import read_questions
     from metareward.load_params import load_params
-    from metareward.pipeline.benchmark_plan import answer_loads, gradings, local_loads, price_lines
+    from metareward.pipeline.benchmark_plan import (
+        answer_loads,
+        gradings,
+        local_loads,
+        price_lines,
+        strong_judge_grading,
+    )
     from metareward.pipeline.plan import CHARS_PER_TOKEN, Lengths, expected_lengths
     from metareward.pipeline.plan import loads as loads_of
     from metareward.templates.texts import load_templates
@@ -40,7 +46,7 @@ def plan(
         response_tokens or found.response, judgment_tokens or found.judgment, verdict_tokens or found.verdict
     )
     questions = read_questions(params.benchmarks)
-    judged = list(gradings(params, questions))
+    judged = [*strong_judge_grading(params, templates, lengths), *gradings(params, questions)]
     loads = [
         *loads_of(params, templates, lengths, Path("data")),
         *answer_loads(params, questions, Path("data")),

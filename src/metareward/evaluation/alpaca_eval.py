@@ -50,26 +50,26 @@ def alpaca_eval_scores(
 ) -> list[Score]:
     """Win rate and length-controlled win rate in per cent, and mean length in characters.
 
-    rows, one of each instruction: index, len_1 and len_2 (characters of the baseline's and the model's output),
-    preference (in [1, 2], 2: the model wins; null: the judge gave none). difficulty: index, instruction_difficulty.
-    gamed, the judgments of the two gamed baselines: index, std_delta_len, preference in [0, 1]. Without difficulty or
-    gamed there is no length-controlled win rate. c: the inverse penalty; null: by cross-validation.
+    rows, one of each instruction: index, len_1 and len_2 (characters of the baseline's and the model's output; null:
+    there is none), preference (in [1, 2], 2: the model wins; null: the judge gave none). difficulty: index,
+    instruction_difficulty. gamed, the judgments of the two gamed baselines: index, std_delta_len, preference in [0, 1].
+    Without difficulty or gamed there is no length-controlled win rate. c: the inverse penalty; null: by
+    cross-validation.
 
     win_rate: mean of preference - 1; interval by its standard error (ddof 1), as upstream gives one; n preferences.
     length_controlled_win_rate: mean of the preference that the fit predicts at equal length, over all rows of known
-    difficulty, those without a preference included; interval by the standard error of these predictions, as upstream:
-    it is narrow, since it holds the fit for certain; n preferences that were fitted. Where every preference is a tie,
-    as of the baseline with itself, it is 50 by definition.
+    difficulty and lengths, those without a preference included; interval by the standard error of these predictions, as
+    upstream: it is narrow, since it holds the fit for certain; n preferences that were fitted. Where every preference
+    is a tie, as of the baseline with itself, it is 50 by definition.
     mean_length: of the model's outputs, cut to a whole number as upstream; n outputs.
     """
     wins = 100 * (rows["preference"].drop_nulls().to_numpy() - 1)
-    length = None if rows.is_empty() else float(int(rows["len_2"].sum() / rows.height))
-    scores = [
-        _mean("win_rate", wins),
-        Score("mean_length", length, None, None, rows.height),
-    ]
+    lengths = rows["len_2"].drop_nulls()
+    length = float(int(lengths.sum() / len(lengths))) if len(lengths) else None
+    scores = [_mean("win_rate", wins), Score("mean_length", length, None, None, len(lengths))]
     if difficulty is not None and gamed is not None:
         known = rows.join(difficulty.select("index", "instruction_difficulty"), on="index").sort("index")
+        known = known.drop_nulls(["len_1", "len_2"])
         if known["preference"].count():
             scores.insert(1, _length_controlled(known, gamed.join(difficulty, on="index", maintain_order="left"), c))
     return scores

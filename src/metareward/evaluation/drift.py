@@ -11,11 +11,14 @@ GRID = [k / 20 for k in range(101)]  # where the density is computed, from 0 to 
 
 
 def score_histogram(judgments: pl.DataFrame) -> pl.DataFrame:
-    """score, share: of the valid scores the share in each bin of half a point, by the middle of the bin (0 to 5)."""
+    """score, share: of the valid scores the share in each bin of half a point, by the middle of the bin (0 to 5).
+
+    Null where no score is valid.
+    """
     scores = judgments["score"].drop_nulls()
     found = dict((scores / BIN).round().value_counts().iter_rows())
-    n = max(1, scores.len())
-    rows = [{"score": k * BIN, "share": found.get(float(k), 0) / n} for k in range(round(5 / BIN) + 1)]
+    n = scores.len()
+    rows = [{"score": k * BIN, "share": found.get(float(k), 0) / n if n else None} for k in range(round(5 / BIN) + 1)]
     return pl.DataFrame(rows, schema={"score": pl.Float64, "share": pl.Float64})
 
 

@@ -113,7 +113,7 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of a share of n draws (Wilson 1927, eq. 4); never a point."""
     middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     reach = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))  # of 0 or 1 it ends there
 
 
 def _wilson_between(mean: float, n: int, least: float, most: float) -> Interval:

@@ -166,13 +166,28 @@ def plot_rows(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, 
 
 
 def interval_rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All results and differences of a run with their intervals; other: the checkpoint that a difference is to."""
+    """All results and differences of a run with their intervals.
+
+    other: the checkpoint that a difference is to, null of a value; before: whether that is the checkpoint before.
+    """
     columns = ["benchmark", "checkpoint", "other", "metric", "referee", "value", "ci_low", "ci_high", "n"]
     return [
         {column: _rounded(row.get(column)) for column in columns}
-        for entry in entries
-        for row in (*entry["results"], *entry["benchmarks"], *entry["differences"])
+        | {"before": before is not None and row.get("other") == before["checkpoint"]}
+        for before, entry in zip([None, *entries], entries, strict=False)
+        for row in (*entry["results"], *entry["benchmarks"], *entry["differences"], *_bias_results(entry))
         if row["value"] is not None
+    ]
+
+
+def _bias_results(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The bias of an iteration's meta-judge as rows like those of `results`, by the names of its metrics."""
+    endings = {"all": "", "0": "_equal_scores"}
+    return [
+        {**row, "benchmark": "meta_judge", "checkpoint": entry["checkpoint"], "value": row["share"]}
+        | {"metric": f"{row['preference']}_wins{endings[row['difference']]}"}
+        for row in entry["bias"]
+        if row["battles"] == entry["checkpoint"] and row["difference"] in endings
     ]
 
 

@@ -71,7 +71,7 @@ def differences_table(
     """The `differences` table: of each pair of checkpoints, the first one's value of each metric minus the other's.
 
     outcomes: those of each checkpoint. Both were given the same prompts, which are drawn for both at once
-    (`paired_difference`). A metric that one of them lacks, or whose prompts are not the same, has no difference.
+    (`paired_difference`); a prompt that one of them lacks is left out (`unpaired`), and so is a metric.
     """
     rows = []
     for checkpoint, other in pairs:
@@ -83,3 +83,21 @@ def differences_table(
             names = {"checkpoint": checkpoint, "other": other, "metric": metric, "referee": referee}
             rows.append(names | {"value": value, "ci_low": low, "ci_high": high, "n": n})
     return check_table(table_of(rows, "differences"), "differences")
+
+
+def unpaired(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, int]:
+    """Of each metric that two `outcomes` share, how many prompts only one of them has; metrics without one left out."""
+    ours, theirs = (rows.select(*KEY, "prompt_id") for rows in (first, second))
+    on = [*KEY, "prompt_id"]
+    lonely = pl.concat(
+        here.join(there, on=on, how="anti", nulls_equal=True).join(there, on=KEY, how="semi", nulls_equal=True)
+        for here, there in ((ours, theirs), (theirs, ours))
+    )
+    return dict(sorted(lonely.group_by("metric").len().iter_rows()))
+
+
+def value_of(outcomes: pl.DataFrame, metric: str, referee: str | None) -> float | None:
+    """A metric's value: its total over its n; null of nothing."""
+    part = outcomes.filter(pl.col("metric") == metric, pl.col("referee").eq_missing(referee))
+    n = int(part["n"].sum())
+    return float(part["total"].to_numpy().sum() / n) if n else None

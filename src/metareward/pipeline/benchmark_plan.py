@@ -7,10 +7,21 @@ from pathlib import Path
 import polars as pl
 
 from metareward.inputs.questions import NEEDED
-from metareward.params import Benchmark, Params
-from metareward.pipeline.plan import CHARS_PER_TOKEN, CHAT_TOKENS, Load, decoded, judge_cost, load_of, mean_tokens
+from metareward.params import Benchmark, BenchmarkJudge, Params
+from metareward.pipeline.plan import (
+    CHARS_PER_TOKEN,
+    CHAT_TOKENS,
+    Lengths,
+    Load,
+    decoded,
+    judge_cost,
+    load_of,
+    mean_tokens,
+    strong_respond_load,
+)
 from metareward.roles.categories import MAX_TOKENS
 from metareward.templates.chats import CATEGORIES, FIELDS, Chat, load_chats
+from metareward.templates.texts import Templates
 
 ANSWER_TOKENS = 350.0  # where no baseline's answers show how long an answer is
 GRADE_TOKENS = {"alpaca_eval": 8, "arena_hard": 700, "mt_bench": 200}  # our guess; of a judge without log-probabilities
@@ -19,12 +30,14 @@ CATEGORY_TOKENS = 5
 
 @dataclass(frozen=True)
 class Grading:
-    """What one stage asks of a judge: requests, prompt tokens and tokens written in all; dollars, None: not known."""
+    """What one stage asks of a judge: requests, samples, prompt tokens and tokens written in all; dollars, None: not
+    known."""
 
     stage: str
     judge: str
     engine: str
     requests: int
+    samples: int
     prefill: int
     decode: int
     dollars: float | None
@@ -54,7 +67,9 @@ def gradings(params: Params, questions: pl.DataFrame) -> Iterator[Grading]:
     if alpaca_eval.by_category and len(instructions):
         chat = load_chats(Path(alpaca_eval.categories), CATEGORIES, "params.yaml: benchmarks.alpaca_eval.categories")
         prompt = _length(chat[""]) + mean_tokens(instructions)
-        yield _grading("categories", params, alpaca_eval, len(instructions), prompt, min(CATEGORY_TOKENS, MAX_TOKENS))
+        yield _grading(
+            "categories", params, alpaca_eval.judge, len(instructions), prompt, min(CATEGORY_TOKENS, MAX_TOKENS)
+        )
     for name in NEEDED:
         asked = questions.filter(benchmark=name)
         if asked.is_empty():
@@ -69,7 +84,15 @@ def gradings(params: Params, questions: pl.DataFrame) -> Iterator[Grading]:
         written = 1 if name == "alpaca_eval" and settings.judge.logprobs else GRADE_TOKENS[name]
         for checkpoint in params.checkpoints:
             written = min(written, settings.max_grade_tokens)
-            yield _grading(f"grade@{checkpoint}", params, settings, requests, text, written)
+            yield _grading(f"grade@{checkpoint}", params, settings.judge, requests, text, written)
+
+
+def strong_judge_grading(params: Params, templates: Templates, lengths: Lengths) -> Iterator[Grading]:
+    """What the strong judge is asked, where there is one; a prompt is paid once for all its samples."""
+    if params.evaluate.strong_judge.n_prompts:
+        _, (requests, n, prompt, written) = strong_respond_load(params, templates, lengths, Path())
+        judge = params.evaluate.strong_judge.judge
+        yield _grading("strong-judge", params, judge, requests, prompt, written * n, n)
 
 
 def local_loads(judged: Iterable[Grading], data: Path) -> Iterator[Load]:
@@ -79,12 +102,14 @@ def local_loads(judged: Iterable[Grading], data: Path) -> Iterator[Load]:
         if one.engine != "openai":
             stages.setdefault(one.stage, []).append(one)
     for stage, parts in stages.items():
-        requests, prefill, decode = (
-            sum(getattr(one, key) for one in parts) for key in ("requests", "prefill", "decode")
+        requests, samples, prefill, decode = (
+            sum(getattr(one, key) for one in parts) for key in ("requests", "samples", "prefill", "decode")
         )
         name, _, checkpoint = stage.partition("@")
         table = data / "grades" / checkpoint / "grades.parquet" if checkpoint else data / f"{name}.parquet"
-        yield Load(stage, requests, requests, prefill, decode, decoded([table]))
+        if name == "strong-judge":
+            table = data / "strong_judge" / "judgments.parquet"
+        yield Load(stage, requests, samples, prefill, decode, decoded([table]))
 
 
 def price_lines(judged: Iterable[Grading]) -> Iterator[str]:
@@ -106,11 +131,14 @@ def price_lines(judged: Iterable[Grading]) -> Iterator[str]:
             yield asked
 
 
-def _grading(stage: str, params: Params, settings: Benchmark, requests: int, prompt: float, written: float) -> Grading:
-    judge, prompt = settings.judge, prompt + CHAT_TOKENS
+def _grading(
+    stage: str, params: Params, judge: BenchmarkJudge, requests: int, prompt: float, written: float, n: int = 1
+) -> Grading:
+    """prompt, written: tokens of one request; n: its samples."""
+    prompt += CHAT_TOKENS
     dollars = judge_cost(requests, prompt, written, params.resources.judges.get(judge.model))
     total = (round(requests * prompt), round(requests * written))
-    return Grading(stage, judge.model, judge.engine, requests, *total, dollars)
+    return Grading(stage, judge.model, judge.engine, requests, requests * n, *total, dollars)
 
 
 def _answer(params: Params, questions: pl.DataFrame, name: str) -> float:

@@ -28,6 +28,7 @@ def input_paths(params: Params) -> dict[str, Path]:
     paths |= {f"benchmarks.{name}.template": Path(getattr(params.benchmarks, name).template) for name in NEEDED}
     models = {"seed_model": params.seed_model}
     models |= {f"benchmarks.{name}.judge.model": getattr(params.benchmarks, name).judge.model for name in NEEDED}
+    models["evaluate.strong_judge.judge.model"] = params.evaluate.strong_judge.judge.model
     return paths | {key: Path(model) for key, model in models.items() if Path(model).is_dir()}
 
 

@@ -105,14 +105,34 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
         (replies.height, m, judged, lengths.judgment),
         (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
     ]
+    if settings.strong_judge.n_prompts:
+        load, given = strong_respond_load(params, templates, lengths, data)
+        yield load
+        parts.append(given)
     for name in params.checkpoints:
         folder = data / "evaluations" / name
-        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts")]
+        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts", "strong_judgments")]
         yield load_of(f"evaluate@{name}", parts, tables)
     compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
     for name in params.checkpoints[1:]:
         table = data / "comparisons" / name / "comparisons.parquet"
         yield load_of(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
+
+
+def strong_respond_load(
+    params: Params, templates: Templates, lengths: Lengths, data: Path
+) -> tuple[Load, tuple[int, int, float, float]]:
+    """The load of the seed's responses for the strong judge, and the judgments of them that each judge writes then.
+
+    The latter as `load_of` takes them; identical responses are judged once, so they are an upper bound.
+    """
+    strong = params.evaluate.strong_judge
+    prompts = read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts").slice(0, strong.n_prompts)
+    prompt, n = mean_tokens(prompts["prompt"]), strong.n_responses
+    parts = [(prompts.height, n, prompt, lengths.response)]
+    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
+    judgments = (prompts.height * n, strong.n_judgments, judged, lengths.judgment)
+    return load_of("strong-respond", parts, [data / "strong_judge" / "responses.parquet"]), judgments
 
 
 def judge_cost(n_requests: int, tokens_in: float, tokens_out: float, endpoint: JudgeEndpoint | None) -> float | None:
