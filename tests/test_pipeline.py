@@ -297,6 +297,7 @@ SHOWN = {
     "python -c": r"shape: \(\d+, \d+\)(.|\n)*chosen",
     "metareward show": r"Held-out evaluation(.|\n)*\nseed (.|\n)*\nm2 +\d+ +\d+ +\d\.\d{3}",
     "metareward show judge": r"\nreadable( +-){2}( +[01]\.\d{3}){2}\n",
+    "metareward score mt-bench": r"MT-Bench: demo, judged by made-up(.|\n)*\n +turn 1 +8\.12 +\d\.\d\d to \d\.\d\d +4 ",
     "metareward profile": r"demo +demo: (.|\n)*paper +paper: (.|\n)*tiny +tiny: ",
     "metareward profile paper": r"params.yaml is now profiles/paper.yaml",
     "metareward check": r"params\.yaml and its files are in order: checkpoints seed, sft, m1, m2",

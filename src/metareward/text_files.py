@@ -1,6 +1,8 @@
 """Text files that users write: UTF-8, with or without a byte order mark, with any line ends."""
 
 import codecs
+import gzip
+import zlib
 from pathlib import Path
 
 from metareward.errors import UserError
@@ -16,13 +18,14 @@ _OTHER = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"PAR1": "a Parquet file",
 }
+_LARGEST = 2**30  # bytes that a gzip archive may hold: more would be a mistake or malice, and fill the memory
 
 
-def read_text(path: Path, where: str) -> str:
+def read_text(path: Path, where: str, packed: bool = False) -> str:
     r"""The text of a file, its line ends as \n, without a byte order mark.
 
-    where: the end of an error line, "(params.yaml: prompts.file)" for one. Raises UserError when the file is missing,
-    no ordinary file, unreadable, or not UTF-8 text.
+    where: the end of an error line, "(params.yaml: prompts.file)" for one. packed: a gzip archive of it will do, too.
+    Raises UserError when the file is missing, no ordinary file, unreadable, or not UTF-8 text.
     """
     try:
         if path.is_dir():
@@ -32,6 +35,8 @@ def read_text(path: Path, where: str) -> str:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: the name itself is impossible
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. {where}") from None
+    if packed and content.startswith(b"\x1f\x8b"):
+        content = _unpacked(path, where)
     kind = next((kind for mark, kind in _OTHER.items() if content.startswith(mark)), None)
     if kind:
         raise UserError(f"{path} is not UTF-8 text: it is {kind}; save it as plain text in UTF-8. {where}")
@@ -45,3 +50,14 @@ def read_text(path: Path, where: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path} is no text: line {line} has a NUL byte, as UTF-16 and binary files do. {where}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unpacked(path: Path, where: str) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is a damaged gzip archive: {error}. {where}") from None
+    if len(content) > _LARGEST:
+        raise UserError(f"{path} holds more than {_LARGEST:,} bytes, packed by gzip. {where}")
+    return content

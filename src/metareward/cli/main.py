@@ -9,6 +9,7 @@ from metareward.cli.check import check
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
+from metareward.cli.score import score
 from metareward.cli.show import show
 from metareward.errors import UserError
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 for command in (check, profile, show, journal, plan):
     app.command()(command)
+app.add_typer(score, name="score")
 
 
 def main() -> None:

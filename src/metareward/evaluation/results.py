@@ -1,10 +1,25 @@
 """Rows of the `results` table."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from metareward.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of a benchmark: its value, a 95% interval where there is one, and the number of things it is of.
+
+    value, low and high are None where nothing can be computed.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
 
 
 def results_table(checkpoint: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""JSON Lines: each mistake is one line with file, line number and field."""
+"""JSON Lines, and lists of JSON: each mistake is one line with file, line number and field."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,7 @@ def read_rows(
     that is no JSON object, has a key twice, or lacks a field of its type.
     """
     where = f"({key})"
-    empty = True
-    for number, line in enumerate(read_text(path, where).split("\n"), 1):
-        line = line.removeprefix("\ufeff")  # of a file that was appended to another
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        row = _read_object(line, place, where)
+    for place, row in _objects(read_text(path, where), path, where):
         for name, kind in fields.items():
             if name not in row:
                 raise UserError(f"{place} has no field {name!r}. {where}")
@@ -37,24 +31,66 @@ def read_rows(
             if row.get(name) is None or row[name] == "":
                 row[name] = default
             row[name] = _read_field(row[name], str, f"{place}: {name}", where)
-        empty = False
         yield row
+
+
+def read_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file of others' making, unread, each with its place in the file ("line 5", "item 5").
+
+    The file is JSON Lines or one JSON list, and may be packed by gzip. Raises UserError for what is neither.
+    """
+    where = f"({key})"
+    text = read_text(path, where, packed=True)
+    if not text.lstrip("\ufeff \t\n").startswith("["):
+        yield from ((place.removeprefix(f"{path}, "), row) for place, row in _objects(text, path, where))
+        return
+    rows = _parse(text.lstrip("\ufeff"), str(path), where)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, item {number} is no JSON object but {shown(row)}. {where}")
+        yield f"item {number}", row
+    if not rows:
+        raise UserError(f"{path} has no rows. {where}")
+
+
+def number_of(value: object) -> float | None:
+    """A finite number of a row, or null for whatever else stands there."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= _LARGEST else None  # false of NaN, too
+
+
+def whole_number_of(value: object) -> int | None:
+    """The same of a whole number; 5.0 is one."""
+    number = number_of(value)
+    return int(value) if number is not None and number.is_integer() else None  # type: ignore[call-overload]
+
+
+def _objects(text: str, path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    empty = True
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removeprefix("\ufeff")  # of a file that was appended to another
+        if not line.strip():
+            continue
+        place, empty = f"{path}, line {number}", False
+        row = _parse(line, place, where)
+        if not isinstance(row, dict):
+            raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
+        yield place, row
     if empty:
         raise UserError(f"{path} has no rows. {where}")
 
 
-def _read_object(line: str, place: str, where: str) -> dict[str, Any]:
+def _parse(text: str, place: str, where: str) -> Any:
     try:
-        row = json.loads(line, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        raise UserError(f"{place} is not JSON: {error.msg}, column {error.colno}. {where}") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise UserError(f"{place} is not JSON: {error.msg}, {line}column {error.colno}. {where}") from None
     except RecursionError:
         raise UserError(f"{place} is nested too deeply. {where}") from None
     except ValueError as error:  # a key twice, or a number of thousands of digits
         raise UserError(f"{place} is not JSON: {error}. {where}") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{place} is no JSON object; JSON Lines has one object on each line. {where}")
-    return row
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
