@@ -127,6 +127,19 @@ def test_rows_that_are_missing_shift_nothing(made_up, tmp_path):
     assert {n for _, n in by_index.values()} == {57}
 
 
+def test_rows_without_instruction_and_index_are_in_order_if_all_are_there(made_up, tmp_path):
+    rows, control = made_up
+    expected = score("alpaca-eval", write(tmp_path / "a.jsonl", rows), *control)[0]
+    bare = [{key: value for key, value in row.items() if key != "index"} for row in rows]
+    figures, said = score("alpaca-eval", write(tmp_path / "b.jsonl", bare), *control)
+    assert figures == expected
+    line = "files without instruction and index, taken to be in the benchmark's order: 1 (the first: 60 rows)"
+    assert said[0] == line
+    figures, said = score("alpaca-eval", write(tmp_path / "b.jsonl", bare[1:]), *control)
+    assert list(figures) == ["win_rate", "mean_length"]
+    assert "left out, since no row is of an instruction" in said[0]
+
+
 ODD = [
     ({"preference": None}, "rows without a preference: 1 (the first: line 61, None)"),
     ({"preference": float("nan")}, "rows without a preference: 1 (the first: line 61, nan)"),
