@@ -7,6 +7,7 @@ the few in UNABLE. tests/test_dependencies.py holds dvc.yaml and the journals' f
 """
 
 import ast
+import re
 from pathlib import Path
 
 import yaml
@@ -76,7 +77,7 @@ def code_of(dependencies: list[str], engine: str, packages: bool = False) -> set
     """
     found = set()
     for dependency in dependencies:
-        path = ROOT / dependency.replace("${engine.name}", engine)
+        path = ROOT / re.sub(r"(?<=engines/)\$\{[\w.]+\}", engine, dependency)
         if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "stages"):
             found |= {path} if path.is_file() else set(path.rglob("*.py"))
     return {path.relative_to(ROOT).as_posix() for path in found if packages or path.name != "__init__.py"}
@@ -116,7 +117,7 @@ Made by `python docs/reruns.py` from [dvc.yaml](../dvc.yaml), and held to the co
 after it do only if its output changed. What decides a text, given its request (`engines/common`, `ids.py` and the
 folder of the engine that params name), is in the fingerprint of the journals as well: after an edit there no stage goes
 on from what the old code has generated. After any other edit a stage that generates finds its texts in the journal and
-reads them anew.
+reads them anew. In the stages `strong-judge`, `categories` and `grade`, `engine.name` stands for the engine of the judge.
 
 """
 UPGRADE = """

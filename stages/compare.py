@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from metareward.engines.common.sampler import Sampler
-from metareward.evaluation.win_rate import comparison_results
+from metareward.evaluation.outcomes import results_of
+from metareward.evaluation.results import results_table
+from metareward.evaluation.win_rate import comparison_outcomes
 from metareward.inputs.pool import read_prompts
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import MODELS, Stage, comparison_folder, evaluation_folder
@@ -19,7 +21,7 @@ from metareward.templates.texts import load_templates
 def compare(checkpoint: str) -> None:
     params, stage, folder = load(), Stage("compare", checkpoint), comparison_folder(checkpoint)
     settings = params.evaluate
-    comparisons, results = empty_table("comparisons"), empty_table("results")
+    comparisons = empty_table("comparisons")
     if checkpoint != "seed":
         prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts")
         responses = (evaluation_folder(name) / "responses.parquet" for name in (checkpoint, "seed"))
@@ -28,8 +30,10 @@ def compare(checkpoint: str) -> None:
         requests = partial(comparison_requests, compared, texts, params.meta_judge, seed)
         sample = Sampler(params, MODELS / settings.referee, stage.work, stage.label)
         comparisons = comparisons_table(compared, sample(requests), settings.format)
-        results = comparison_results(checkpoint, comparisons, settings.referee, settings.bootstrap, params.seed)
+    outcomes = comparison_outcomes(checkpoint, comparisons, settings.referee)
+    results = results_table(checkpoint, results_of(outcomes, settings.bootstrap, params.seed))
     comparisons = write_table(comparisons, folder / "comparisons.parquet", "comparisons")
+    write_table(outcomes, folder / "outcomes.parquet", "outcomes")
     write_table(results, folder / "results.parquet", "results")
     say(stage, f"{comparisons.height} comparisons by {settings.referee}; won by: {tally(comparisons['winner'])}")
 

@@ -1,19 +1,24 @@
-"""Let a checkpoint answer the held-out prompts, judge ranked replies and compare its own judgments of them."""
+"""Let a checkpoint answer the held-out prompts, judge ranked replies and compare its own judgments of them.
+
+It also judges the responses that a strong judge has judged, where there is one, else none.
+"""
 
 from functools import partial
 from pathlib import Path
 
 from metareward.engines.common.sampler import Sampler
-from metareward.evaluation.held_out import held_out_results
+from metareward.evaluation.drift import why_no_density
+from metareward.evaluation.measure import measure
+from metareward.evaluation.strong_judge import strong_judge_outcomes
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.pipeline.frame import load, run, say
-from metareward.pipeline.stage import MODELS, Stage, evaluation_folder
+from metareward.pipeline.stage import MODELS, STRONG_JUDGE, Stage, evaluation_folder
 from metareward.roles.actor import response_requests, responses_table
-from metareward.roles.judge import judgment_requests, judgments_table
+from metareward.roles.judge import judged_responses, judgment_requests, judgments_table
 from metareward.roles.meta_judge import battle_requests, battles_table
 from metareward.selection.battles import list_battles
-from metareward.tables import write_table
+from metareward.tables import read_table, write_table
 from metareward.templates.texts import load_templates
 
 
@@ -22,7 +27,8 @@ def evaluate(checkpoint: str) -> None:
     settings, texts, seed = params.evaluate, load_templates(params.templates), stage.seed(params.seed)
     sample = Sampler(params, MODELS / checkpoint, stage.work, stage.label)
 
-    prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
+    pool = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts")
+    prompts = pool.slice(0, settings.n_prompts)
     changes = {"n": 1, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
     requests = partial(response_requests, prompts, params.respond.model_copy(update=changes), seed)
     responses = write_table(responses_table(sample(requests)), folder / "responses.parquet", "responses")
@@ -40,9 +46,21 @@ def evaluate(checkpoint: str) -> None:
         battles_table(listed, sample(requests), params.meta_judge.format), folder / "verdicts.parquet", "battles"
     )
 
-    results = held_out_results(checkpoint, judged, responses, judgments, verdicts)
-    write_table(results, folder / "results.parquet", "results")
-    say(stage, f"{responses.height} responses, {judgments.height} judgments, {verdicts.height} verdicts")
+    strong, name = settings.strong_judge, settings.strong_judge.judge.model
+    theirs = read_table(STRONG_JUDGE / "responses.parquet", "responses")
+    given = read_table(STRONG_JUDGE / "judgments.parquet", "judgments")
+    asked, judge = judged_responses(pool, theirs), judge.model_copy(update={"n": strong.n_judgments})
+    own = judgments_table(asked, sample(partial(judgment_requests, asked, texts, judge, seed)), judge.format)
+    write_table(own, folder / "strong_judgments.parquet", "judgments")
+
+    others = strong_judge_outcomes(checkpoint, pool, theirs, given, own, name)
+    rounds = settings.bootstrap
+    measured = measure(checkpoint, judged, responses, judgments, verdicts, others, rounds, params.seed)
+    for table, rows in measured.items():
+        write_table(rows, folder / f"{table}.parquet", table)
+    no_density = f"; no density of scores: {reason}" if (reason := why_no_density(judgments)) else ""
+    n_judgments = judgments.height + own.height
+    say(stage, f"{responses.height} responses, {n_judgments} judgments, {verdicts.height} verdicts{no_density}")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,31 @@ import polars as pl
 import typer
 from polars import selectors as cs
 
-from metareward.evaluation.metrics import held_out_metrics, iteration_metrics, score_histogram, training_curves
-from metareward.pipeline.frame import run, say
+from metareward.evaluation.drift import score_histogram
+from metareward.evaluation.judge_bias import decided_battles, judge_bias
+from metareward.evaluation.metrics import (
+    benchmark_metrics,
+    category_rows,
+    difference_metrics,
+    held_out_metrics,
+    iteration_metrics,
+    training_curves,
+)
+from metareward.evaluation.outcomes import differences_table
+from metareward.params import Params
+from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.outcomes import read_outcomes
 from metareward.pipeline.stage import (
+    DIFFERENCES,
     SUMMARIES,
     TRAINING,
     Stage,
     comparison_folder,
     evaluation_folder,
+    grades_folder,
     iteration_folder,
 )
-from metareward.tables import read_table, scan_table, write_json
+from metareward.tables import read_table, scan_table, write_json, write_table
 
 SCHEMAS = {
     "unique_responses": "responses",
@@ -34,30 +48,63 @@ TEXTS = ["response", "judgment", "meta_judgment", "messages", "chosen", "rejecte
 
 
 def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="none: sft, from seed")] = None) -> None:
+    params, stage = load(), Stage("summary", checkpoint)
     before = json.loads((SUMMARIES / f"{prev}.json").read_text()) if prev else [held_out("seed")]
     entry = held_out(checkpoint)
     training = json.loads((TRAINING / f"{checkpoint}.json").read_text())
     entry["metrics"] |= {f"training.{metric}": value for metric, value in training.items()}
     entry["curves"] = training_curves(read_table(TRAINING / f"{checkpoint}.parquet", "training_steps"))
+    others = dict.fromkeys([prev or "seed", "sft"])
+    differences = compared(checkpoint, [other for other in others if other != checkpoint], params)
+    write_table(differences, DIFFERENCES / f"{checkpoint}.parquet", "differences")
+    entry["metrics"] |= difference_metrics(differences, before=prev or "seed")
+    entry["differences"] = differences.to_dicts()
     if prev:
-        files = {table: iteration_folder(checkpoint) / f"{table}.parquet" for table in SCHEMAS}
-        scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
-        tables = {
-            table: scan.drop(TEXTS, strict=False).with_columns(THOUGHT).collect() for table, scan in scans.items()
-        }
-        tables["responses"] = tables.pop("unique_responses")
-        entry["metrics"] |= iteration_metrics(tables)
-        entry["scores"] = score_histogram(tables["judgments"])
+        add_iteration(entry, checkpoint, prev, params)
     write_json([*before, entry], SUMMARIES / f"{checkpoint}.json")
-    say(Stage("summary", checkpoint), f"{len(entry['metrics'])} metrics, behind {len(before)} other checkpoints")
+    say(stage, f"{len(entry['metrics'])} metrics, behind {len(before)} other checkpoints")
 
 
 def held_out(checkpoint: str) -> dict[str, Any]:
-    """A summary's entry with what a checkpoint did on the held-out sets, and no more."""
+    """A summary's entry with what a checkpoint did on the held-out sets and the benchmarks, and no more."""
     folders = [evaluation_folder(checkpoint), comparison_folder(checkpoint)]
     results = pl.concat([read_table(folder / "results.parquet", "results") for folder in folders])
-    metrics = held_out_metrics(results)
-    return {"checkpoint": checkpoint, "metrics": metrics, "results": results.to_dicts(), "curves": [], "scores": []}
+    bias = read_table(evaluation_folder(checkpoint) / "judge_bias.parquet", "judge_bias")
+    spread = read_table(evaluation_folder(checkpoint) / "score_distribution.parquet", "score_distribution")
+    graded = read_table(grades_folder(checkpoint) / "results.parquet", "results")
+    return {
+        "checkpoint": checkpoint,
+        "metrics": held_out_metrics(results) | benchmark_metrics(graded),
+        "results": results.to_dicts(),
+        "benchmarks": graded.to_dicts(),
+        "categories": category_rows(graded).to_dicts(),
+        "bias": bias.to_dicts(),
+        "distribution": spread.to_dicts(),
+        "differences": [],
+        "curves": [],
+        "scores": [],
+    }
+
+
+def compared(checkpoint: str, others: list[str], params: Params) -> pl.DataFrame:
+    """The `differences` of a checkpoint to others."""
+    outcomes = {name: read_outcomes(name) for name in (checkpoint, *others)}
+    pairs = [(checkpoint, other) for other in others]
+    return differences_table(outcomes, pairs, params.evaluate.bootstrap, params.seed)
+
+
+def add_iteration(entry: dict[str, Any], iteration: str, prev: str, params: Params) -> None:
+    """Add what the tables of the iteration say, which the checkpoint before made."""
+    files = {table: iteration_folder(iteration) / f"{table}.parquet" for table in SCHEMAS}
+    scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
+    tables = {table: scan.drop(TEXTS, strict=False).with_columns(THOUGHT).collect() for table, scan in scans.items()}
+    tables["responses"] = tables.pop("unique_responses")
+    decided = decided_battles(tables["battles"], tables["judgments"])
+    bias = judge_bias(decided, prev, iteration, params.evaluate.bootstrap, params.seed)
+    write_table(bias, iteration_folder(iteration) / "judge_bias.parquet", "judge_bias")
+    entry["metrics"] |= iteration_metrics(tables, bias)
+    entry["bias"] = bias.to_dicts() + entry["bias"]
+    entry["scores"] = score_histogram(tables["judgments"]).to_dicts()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from test_dependencies import STAGES, WINGS, reruns, script
 
+from metareward.cli.tables import short
 from metareward.inputs.pool import read_prompts
 from metareward.tables import TABLES, check_table, empty_table, read_table, write_json, write_table
 
@@ -183,7 +184,7 @@ def test_add_a_metric(clone, tiny_model):
     assert 0 < share < 1
     metrics = json.loads((clone.folder / "metrics.json").read_text())
     assert metrics["held_out"]["questions"] == dict.fromkeys(("seed", "sft", "m1"), share)
-    assert re.search(rf"\bm1 .* {share:.3f}\b", printed)
+    assert re.search(rf"\bm1 .* {short(share)} \[", printed)
 
 
 def give_outputs(clone):
@@ -193,10 +194,13 @@ def give_outputs(clone):
         path = Path(out)
         if path.suffix == ".json" and path.parent.name == "training":
             write_json({"rows_trained": 1}, clone.folder / path)
-        elif path.suffix == ".parquet" and path.parent.name in ("m1", "training"):
+        elif path.suffix == ".parquet" and path.parent.name in ("m1", "training", "strong_judge"):
             name = re.sub(r"^unique_|^(actor|judge)_(?=no_pairs)", "", path.stem)
             table = "training_steps" if path.parent.name == "training" else name
             write_table(empty_table(table), clone.folder / path, table)
+    for name in ("seed", "sft", "m1"):
+        for table in ("grades", "results", "outcomes"):
+            write_table(empty_table(table), clone.folder / f"data/grades/{name}/{table}.parquet", table)
 
 
 def journals(clone):

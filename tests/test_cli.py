@@ -1,6 +1,5 @@
 """The command line beside `check`, which test_bad_input.py covers."""
 
-import json
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metareward.cli import journal, plan, profile, show
+from metareward.cli import journal, plan, profile
 from metareward.errors import UserError
 from metareward.pipeline import machine
 
@@ -24,58 +23,6 @@ def test_profiles_are_listed_and_copied(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "params.yaml").read_text() == "# small: a test\nseed: 1\n"
     with pytest.raises(UserError, match=r"large is not a profile\. Known: small"):
         profile.profile("large")
-
-
-METRICS = {
-    "held_out": {"response_chars": {"seed": 200.0, "m1": 150.4}, "win_rate_by_sft": {"m1": 0.625}},
-    "actor_pairs": {"pairs": {"m1": 7}, "none": {"equal_scores": {"m1": 2}}},
-}
-
-
-def rows_of(printed):
-    """The rows of a printed table, split into words, by their first word."""
-    return {line.split()[0]: line.split() for line in printed.splitlines() if line.strip()}
-
-
-def test_show_prints_a_row_for_each_checkpoint(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="dvc repro makes it"):
-        show.show()
-    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
-    show.show()
-    rows = rows_of(capsys.readouterr().out)
-    assert rows["m1"] == ["m1", "7", "-", "0.625", "-", "-", "-", "-", "150"]
-    assert rows["seed"] == ["seed", *"-------", "200"]
-
-
-def test_show_prints_all_metrics_of_a_group(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
-    show.show("actor_pairs")
-    rows = rows_of(capsys.readouterr().out)
-    assert rows["metric"] == ["metric", "seed", "m1"]
-    assert rows["pairs"] == ["pairs", "-", "7"]
-    assert rows["none.equal_scores"] == ["none.equal_scores", "-", "2"]
-    with pytest.raises(UserError, match=r"judge is not a group of metrics\. Known: held_out, actor_pairs\."):
-        show.show("judge")
-
-
-def test_what_is_shown_fits_a_terminal_of_80_columns(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    names = ["seed", "sft", "m1", "m2", "m3", "m4"]
-    values = dict.fromkeys(names, 0.1234)
-    held_out = dict.fromkeys(["win_rate_by_sft", *show.COLUMNS], values)
-    held_out["response_chars"] = dict.fromkeys(names, 1234.5678)
-    pairs = {"pairs": dict.fromkeys(names, 5000), "none": {"chosen_judgment_too_long": dict.fromkeys(names, 5000)}}
-    groups = ["training", "data", "judge", "actor_pairs", "meta_judge", "judge_pairs"]
-    metrics = {"held_out": held_out} | dict.fromkeys(groups, pairs)
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    for group in (None, "held_out", "judge_pairs"):
-        show.show(group)
-        printed = capsys.readouterr().out
-        assert max(map(len, printed.splitlines())) <= 80
-        assert "…" not in printed
 
 
 def test_journals_that_nothing_needs_are_cleared(tmp_path, monkeypatch, capsys):
@@ -140,6 +87,35 @@ def test_plan_counts_the_judgments_of_ranked_replies(tmp_path, monkeypatch, caps
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     plan.plan()
     assert "eft-judge" not in capsys.readouterr().out
+
+
+def test_plan_counts_what_a_strong_judge_is_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    params = yaml.safe_load(Path("profiles/demo.yaml").read_text())
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params.yaml")
+
+    def planned(**changes):
+        params["evaluate"]["strong_judge"] |= changes
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        plan.plan()
+        out = capsys.readouterr().out
+        return out, {line.split()[1]: line.split()[3:6:2] for line in out.splitlines() if line.startswith("│")}
+
+    _, off = planned()
+    assert not {"strong-respond", "strong-judge"} & set(off)
+    out, on = planned(n_prompts=5, n_responses=7, n_judgments=11)
+    assert on["strong-respond"] == ["5", "35"]
+    assert on["strong-judge"] == ["35", "385"]
+    asked = [int(on["evaluate@m1"][k]) - int(off["evaluate@m1"][k]) for k in (0, 1)]
+    assert asked == [35, 385]
+    assert "judge embedded (transformers): 35 requests" in out
+    endpoint = {"engine": "openai", "model": "big", "logprobs": False}
+    params["resources"]["judges"] = {"big": {"dollars_per_million_in": 1e6, "dollars_per_million_out": 0.0}}
+    out, elsewhere = planned(judge=endpoint)
+    assert "strong-judge" not in elsewhere  # this machine has nothing to generate
+    said = re.search(r"judge big \(openai\): 35 requests, ([\d,]+) prompt tokens.*, \$([\d,]+)\.", out)
+    tokens, dollars = (int(number.replace(",", "")) for number in said.groups())
+    assert abs(tokens - dollars) <= 1
 
 
 def test_import_is_light():

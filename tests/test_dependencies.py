@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT / "docs"))
 import reruns  # noqa: E402
 
 STAGES = reruns.stages()
-GENERATING = {"eft-judge", "respond", "judge", "meta-judge", "evaluate", "compare"}
+GENERATING = {"eft-judge", "respond", "judge", "meta-judge", "strong-respond", "evaluate", "compare", "answer"}
+GRADING = {"strong-judge", "categories", "grade"}  # they ask a judge that params name apart, with an engine of its own
 WINGS = ["templates", "inputs", "engines", "roles", "selection", "training", "evaluation", "pipeline", "cli"]
 
 
@@ -45,20 +46,22 @@ def test_the_imports_of_a_stage_are_followed_through_functions_and_other_modules
 def test_the_journals_fingerprint_holds_the_code_that_stands_between_request_and_text(engine):
     """All that a generating stage imports of the engines, and of what these import; the rest of it makes requests."""
     listed = [path.relative_to(ROOT).as_posix() for path in text_code(engine)]
-    for name in GENERATING:
-        assert set(listed) <= {dep.replace("${engine.name}", engine) for dep in STAGES[name]["deps"]}
+    for name in GENERATING | GRADING:
+        assert set(listed) <= {re.sub(r"(?<=engines/)\$\{[\w.]+\}", engine, dep) for dep in STAGES[name]["deps"]}
     covered = reruns.code_of(listed, engine)
     assert reruns.imports_of(ROOT / "src/metareward/engines/common/sampler.py", engine) == covered
 
 
 def test_every_generating_stage_is_known():
-    assert {name for name in STAGES if "Sampler" in script(name).read_text()} == GENERATING
+    assert {name for name in STAGES if "Sampler(" in script(name).read_text()} == GENERATING
+    assert {name for name in STAGES if "load_judge" in script(name).read_text()} == GRADING
 
 
 def params_read(name):
     """The sections of params that a stage's script reads; `Sampler(params, ...)` reads those that decide a text."""
     text = script(name).read_text()
     sampled = {"engine", "chat_template_kwargs"} if "Sampler(params, " in text else set()
+    sampled |= {"engine"} if "load_judge(" in text else set()
     return sampled | (set(re.findall(r"\bparams\.(\w+)", text)) - {"yaml", "resources"})
 
 

@@ -4,11 +4,13 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest, spearmanr
 
-from metareward.evaluation.held_out import held_out_results, pairwise_agreement, rank_correlation
-from metareward.evaluation.win_rate import comparison_results, win_rate
+from metareward.evaluation.held_out import held_out_outcomes, pair_outcomes, rank_correlations
+from metareward.evaluation.outcomes import results_of
+from metareward.evaluation.results import results_table
+from metareward.evaluation.win_rate import comparison_outcomes
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.referee import comparison_requests, comparisons_table
-from metareward.tables import empty_table
+from metareward.tables import check_table, empty_table
 from metareward.templates.texts import Templates
 
 REPLIES = pl.DataFrame(
@@ -27,20 +29,65 @@ def scores(**means):
     )
 
 
+def agreement(judged, means):
+    """Of all pairs: with ties as halves, without ties, and their number."""
+    outcomes = pair_outcomes(judged, means)["outcome"]
+    return outcomes.mean(), outcomes.filter(outcomes != 0.5).mean(), outcomes.len()
+
+
+def correlation(judged, means):
+    values = rank_correlations(judged, means)["spearman"]
+    return values.mean(), values.len()
+
+
 def test_agreement_counts_ties_half_or_not_at_all():
     # p: 1>2 right, 1>3 right, 2=3 tie; q: 1<2 wrong. Of four pairs 2.5 agree; of three without ties 2.
-    found = pairwise_agreement(REPLIES, scores(p1=5.0, p2=3.0, p3=3.0, q1=1.0, q2=2.0))
+    found = agreement(REPLIES, scores(p1=5.0, p2=3.0, p3=3.0, q1=1.0, q2=2.0))
     assert found == (2.5 / 4, pytest.approx(2 / 3), 4)
 
 
 def test_agreement_leaves_out_unscored_replies():
-    assert pairwise_agreement(REPLIES, scores(p1=5.0, p2=None, p3=3.0, q1=1.0)) == (1.0, 1.0, 1)
-    assert pairwise_agreement(REPLIES, scores()) == (None, None, 0)
+    assert agreement(REPLIES, scores(p1=5.0, p2=None, p3=3.0, q1=1.0)) == (1.0, 1.0, 1)
+    assert agreement(REPLIES, scores()) == (None, None, 0)
 
 
 def test_equal_human_ranks_are_no_pair():
     equal = REPLIES.with_columns(rank=pl.lit(1))
-    assert pairwise_agreement(equal, scores(p1=5.0, p2=3.0, q1=1.0, q2=2.0)) == (None, None, 0)
+    assert agreement(equal, scores(p1=5.0, p2=3.0, q1=1.0, q2=2.0)) == (None, None, 0)
+
+
+def test_correlation_is_one_when_the_order_is_the_human_one():
+    assert correlation(REPLIES, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0)) == (pytest.approx(1.0), 2)
+
+
+def test_correlation_is_scipys():
+    values = {"p1": 3.0, "p2": 5.0, "p3": 1.0, "q1": 2.0, "q2": 2.0}  # q has no order: left out
+    expected = spearmanr([-1, -2, -3], [3.0, 5.0, 1.0]).statistic
+    assert correlation(REPLIES, scores(**values)) == (pytest.approx(expected), 1)
+
+
+def test_correlation_leaves_out_prompts_without_an_order():
+    equal = REPLIES.with_columns(rank=pl.when(pl.col("prompt_id") == "p").then(1).otherwise("rank"))
+    found = correlation(equal, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0))
+    assert found == (pytest.approx(1.0), 1)
+    assert correlation(REPLIES, scores(p1=3.0, p2=3.0, p3=3.0, q1=2.0)) == (None, 0)
+
+
+def judged(*rows):
+    """Judgments of reply and score; the reply's first letter is its prompt."""
+    return pl.DataFrame(
+        [(reply[0], reply, f"j{k}", score) for k, (reply, score) in enumerate(rows)],
+        schema=dict.fromkeys(["prompt_id", "response_id", "judgment_id"], pl.String) | {"score": pl.Float64},
+        orient="row",
+    )
+
+
+def results(outcomes):
+    return results_table("m1", results_of(outcomes, 100, 0))
+
+
+def values_of(table):
+    return {metric: (value, n) for metric, value, n in table.select("metric", "value", "n").iter_rows()}
 
 
 def test_equal_scores_in_another_order_are_a_tie():
@@ -48,57 +95,88 @@ def test_equal_scores_in_another_order_are_a_tie():
     first, second = [0.1, 0.7, 4.9, 4.75], [0.7, 4.9, 4.75, 0.1]
     assert sum(first) != sum(second)
     rows = [("p1", score) for score in first] + [("p2", score) for score in second] + [("p3", None)]
-    schema = {"response_id": pl.String, "score": pl.Float64}
-    judgments = pl.DataFrame(rows, schema=schema, orient="row")
-    found = held_out_results("m1", REPLIES, empty_table("responses"), judgments, empty_table("battles"))
-    values = {metric: (value, n) for metric, value, n in found.select("metric", "value", "n").iter_rows()}
+    outcomes = held_out_outcomes("m1", REPLIES, empty_table("responses"), judged(*rows), empty_table("battles"))
+    values = values_of(results(outcomes))
     assert values["agreement_ties_half"] == (0.5, 1)
-    assert values["agreement_ties_left_out"] == (None, 1)
+    assert values["agreement_ties_left_out"] == (None, 0)
     assert values["spearman"] == (None, 0)
     assert values["score_mean"] == (2.6125, 8)
 
 
-def test_correlation_is_one_when_the_order_is_the_human_one():
-    assert rank_correlation(REPLIES, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0)) == (pytest.approx(1.0), 2)
-
-
-def test_correlation_is_the_mean_over_prompts_of_scipys():
-    values = {"p1": 3.0, "p2": 5.0, "p3": 1.0, "q1": 2.0, "q2": 2.0}  # q has no order: left out
-    expected = spearmanr([-1, -2, -3], [3.0, 5.0, 1.0]).statistic
-    assert rank_correlation(REPLIES, scores(**values)) == (pytest.approx(expected), 1)
-
-
-def test_correlation_leaves_out_prompts_without_an_order():
-    equal = REPLIES.with_columns(rank=pl.when(pl.col("prompt_id") == "p").then(1).otherwise("rank"))
-    found = rank_correlation(equal, scores(p1=5.0, p2=3.0, p3=1.0, q1=2.0, q2=1.0))
-    assert found == (pytest.approx(1.0), 1)
-    assert rank_correlation(REPLIES, scores(p1=3.0, p2=3.0, p3=3.0, q1=2.0)) == (None, 0)
-
-
-def values_of(results):
-    return {metric: (value, n) for metric, value, n in results.select("metric", "value", "n").iter_rows()}
-
-
-def test_held_out_results_of_a_checkpoint():
+@pytest.fixture
+def outcomes():
+    """Of a checkpoint with five prompts to answer, and the replies of two to judge."""
     responses = pl.DataFrame(
         {
+            "prompt_id": ["v", "w", "x", "y", "z"],
             "response": ["a", "b", "c", None, None],  # the last but one was cut in its thought
             "n_chars": [10, 20, 60, 0, 0],
             "finish_reason": ["stop", "stop", "length", "length", "too_long"],
         }
     )
-    judgments = pl.DataFrame({"response_id": ["p1", "p1", "p2", "p3"], "score": [5.0, 3.0, 1.0, None]})
-    verdicts = pl.DataFrame({"winner": ["a", None, None, "b", None]})
-    assert values_of(held_out_results("m1", REPLIES, responses, judgments, verdicts)) == {
-        "readable_judgments": (0.75, 4),
-        "readable_verdicts": (0.4, 5),
-        "agreement_ties_half": (1.0, 1),
-        "agreement_ties_left_out": (1.0, 1),
-        "spearman": (pytest.approx(1.0), 1),
-        "score_mean": (3.0, 3),
+    judgments = judged(("p1", 5.0), ("p1", 3.0), ("p2", 1.0), ("p3", None), ("q1", 2.0), ("q2", 4.0))
+    verdicts = pl.DataFrame(
+        [
+            ("p", "j0", "j1", "a"),  # the higher score, and the first position, wins
+            ("p", "j1", "j0", "a"),  # the first position wins
+            ("p", "j0", "j1", None),
+            ("q", "j4", "j4", "b"),  # equal scores
+            ("q", "j4", "j4", None),
+        ],
+        schema=["prompt_id", "judgment_a", "judgment_b", "winner"],
+        orient="row",
+    )
+    return held_out_outcomes("m1", REPLIES, responses, judgments, verdicts)
+
+
+def test_held_out_results_of_a_checkpoint(outcomes):
+    assert values_of(results(outcomes)) == {
+        "readable_judgments": (5 / 6, 6),
+        "readable_verdicts": (0.6, 5),
+        "agreement_ties_half": (0.5, 2),  # p1 over p2 is right, q1 under q2 is not
+        "agreement_ties_left_out": (0.5, 2),
+        "spearman": (0.0, 2),
+        "score_mean": (3.0, 5),
+        "score_at_maximum": (0.2, 5),
+        "higher_score_wins": (0.5, 2),
+        "first_position_wins": (2 / 3, 3),
         "response_chars": (30.0, 3),
         "responses_cut": (0.5, 4),
     }
+
+
+def test_outcomes_keep_every_prompt_and_what_it_brings(outcomes):
+    """Also a prompt that brings nothing, so that two checkpoints have the same prompts."""
+    check_table(outcomes, "outcomes")
+
+    def of(metric):
+        return outcomes.filter(metric=metric).select("prompt_id", "total", "n").rows()
+
+    assert of("readable_judgments") == [("p", 3.0, 4), ("q", 2.0, 2)]
+    assert of("score_mean") == [("p", 9.0, 3), ("q", 6.0, 2)]
+    assert of("agreement_ties_half") == [("p", 1.0, 1), ("q", 0.0, 1)]
+    assert of("higher_score_wins") == [("p", 1.0, 2), ("q", 0.0, 0)]
+    assert of("response_chars") == [("v", 10.0, 1), ("w", 20.0, 1), ("x", 60.0, 1), ("y", 0.0, 0), ("z", 0.0, 0)]
+
+
+def test_intervals_are_within_the_bounds_of_their_metric(outcomes):
+    found = {row["metric"]: (row["ci_low"], row["value"], row["ci_high"]) for row in results(outcomes).to_dicts()}
+    for metric, (low, value, high) in found.items():
+        if metric != "higher_score_wins":  # of one prompt alone
+            assert low <= value <= high, metric
+    assert found["higher_score_wins"][::2] == (None, None)
+    assert found["spearman"][::2] == (-1.0, 1.0)
+    assert found["agreement_ties_half"][::2] == (0.0, 1.0)
+    low, mean, high = found["score_mean"]  # 3 of both prompts
+    assert 0 < low < mean == 3.0 < high < 5
+
+
+def test_equal_lengths_have_no_interval():
+    """They have no upper bound, so nothing says how far another prompt's might lie away."""
+    responses = pl.DataFrame({"prompt_id": ["v", "w"], "response": "a", "n_chars": 10, "finish_reason": "stop"})
+    outcomes = held_out_outcomes("m1", REPLIES, responses, judged(), empty_table("battles"))
+    row = results(outcomes).filter(metric="response_chars").row(0, named=True)
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (10.0, None, None)
 
 
 def comparisons(*rows):
@@ -106,9 +184,17 @@ def comparisons(*rows):
     return pl.DataFrame(rows, schema=dict(zip(columns, (pl.String, pl.Boolean, pl.String), strict=True)), orient="row")
 
 
+def compared(*rows, rounds=100):
+    """The results of comparisons: metric -> value, interval, n."""
+    outcomes = comparison_outcomes("m1", comparisons(*rows), "sft")
+    found = results_table("m1", results_of(outcomes, rounds, 0)).to_dicts()
+    assert {row["referee"] for row in found} <= {"sft"}
+    return {row["metric"]: (row["value"], row["ci_low"], row["ci_high"], row["n"]) for row in found}
+
+
 def test_win_rate_averages_the_two_orders():
     # p won in both orders: 1. q: whoever stands first wins: 0.5. r: one win, one unreadable: 0.75.
-    rows = comparisons(
+    found = compared(
         ("p", True, "model"),
         ("p", False, "model"),
         ("q", True, "model"),
@@ -116,27 +202,25 @@ def test_win_rate_averages_the_two_orders():
         ("r", True, "model"),
         ("r", False, None),
     )
-    rate, low, high = win_rate(rows, 1000, 0)
-    assert rate == pytest.approx(0.75)
+    rate, low, high, n = found["win_rate"]
+    assert (rate, n) == (pytest.approx(0.75), 3)
     assert 0.5 <= low < rate < high <= 1.0
 
 
 def test_win_rate_does_not_depend_on_the_order_of_rows():
     """With few prompts any order gives nearly the same resamples, and a forgotten sort would not show."""
-    rows = comparisons(*((f"p{k}", True, ("model", "baseline", None)[k * k % 7 % 3]) for k in range(60)))
-    assert win_rate(rows.reverse(), 99, 0) == win_rate(rows, 99, 0)
-    assert win_rate(rows.sample(fraction=1, shuffle=True, seed=1), 99, 0) == win_rate(rows, 99, 0)
+    rows = [(f"p{k}", True, ("model", "baseline", None)[k * k % 7 % 3]) for k in range(60)]
+    assert compared(*rows[::-1]) == compared(*rows)
+    assert compared(*rows[::2], *rows[1::2]) == compared(*rows)
 
 
 def test_comparison_results_of_a_checkpoint():
-    rows = comparisons(("p", True, "model"), ("p", False, "model"), ("q", True, "baseline"), ("q", False, None))
-    results = comparison_results("m1", rows, "sft", 100, 0)
-    assert values_of(results) == {
+    found = compared(("p", True, "model"), ("p", False, "model"), ("q", True, "baseline"), ("q", False, None))
+    assert {metric: (value, n) for metric, (value, _, _, n) in found.items()} == {
         "win_rate": (0.625, 2),
         "comparisons_readable": (0.75, 4),
         "comparisons_first_position": (pytest.approx(1 / 3), 3),
     }
-    assert set(results["referee"]) == {"sft"}
 
 
 @pytest.mark.parametrize(
@@ -147,15 +231,15 @@ def test_equal_outcomes_do_not_claim_certainty(outcome, won):
     """Resampling six equal outcomes gives them again: [0.5, 0.5]. Wilson's interval of 3, 6 or 0 of 6, by scipy."""
     rows = [(f"p{k}", first, winner) for k in range(6) for first, winner in zip((True, False), outcome, strict=True)]
     expected = binomtest(won, 6).proportion_ci(method="wilson")
-    rate, low, high = win_rate(comparisons(*rows), 100, 0)
+    rate, low, high, _ = compared(*rows)["win_rate"]
     assert rate == won / 6
     assert (low, high) == pytest.approx((expected.low, expected.high))
     assert high - low > 0.3
 
 
 def test_win_rate_of_one_or_no_prompt_has_no_interval():
-    assert win_rate(comparisons(("p", True, "model"), ("p", False, "baseline")), 10, 0) == (0.5, None, None)
-    assert win_rate(empty_table("comparisons"), 10, 0) == (None, None, None)
+    assert compared(("p", True, "model"), ("p", False, "baseline"))["win_rate"] == (0.5, None, None, 1)
+    assert compared() == {}
 
 
 def test_comparisons_name_the_winner_whichever_order():

@@ -17,8 +17,13 @@ from metareward.tables import read_table
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "summary-sft", "report",
-    *(f"{stage}@{name}" for stage in ("evaluate", "compare") for name in ("seed", "sft", "m1", "m2")),
+    "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "report",
+    "questions", "categories",
+    *(
+        f"{stage}@{name}"
+        for stage in ("evaluate", "compare", "answer", "grade")
+        for name in ("seed", "sft", "m1", "m2")
+    ),
     *(
         f"{stage}@{name}"
         for stage in (
@@ -145,7 +150,7 @@ def test_another_clone_pulls_all_of_a_run_and_has_nothing_to_do(finished, tmp_pa
     """The profile's inputs lie where git ignores them: what `metareward check` says mends that."""
     clone, _, outputs = finished
     lines = re.findall(r"another clone .*?: (git add .*?) && git commit \(params", clone.run("metareward check"))
-    assert len(lines) == 8
+    assert len(lines) == 13
     clone.run(f"dvc remote add --force --default store '{tmp_path / 'store'}' && {' && '.join(lines)}")
     clone.commit("all that another clone needs")
     clone.run("dvc push --quiet")
@@ -189,6 +194,7 @@ def ablations(finished):
 def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
     after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "report"}
+    after |= {"answer@m2", "grade@m2"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
     assert "actor-pairs@m2" in one
@@ -209,22 +215,33 @@ def test_plots_draw_every_plot_with_all_its_checkpoints(ablations):
     plots = drawn(clone, "git checkout --quiet -- . && dvc plots show")
     declared = [plot for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] for plot in entry.values()]
     assert list(plots) == [plot["title"] for plot in declared]
-    found = {title: list(dict.fromkeys(row.get("checkpoint", row.get("iteration")) for row in rows))
-             for title, rows in plots.items()}  # fmt: skip
-    assert list(found.values()) == [
-        ["sft", "m1", "m2"],  # win rate
-        ["sft", "m1", "m2"],  # agreement: the seed's judgments are not readable
-        ["seed", "sft", "m1", "m2"],
-        ["seed", "sft", "m1", "m2"],
-        ["m1", "m2"],  # scores
-        ["sft", "m1", "m2"],  # loss
-        ["m1", "m2"],  # rewards
-    ]
+    found = {title: list(dict.fromkeys(row["checkpoint"] for row in rows)) for title, rows in plots.items()}
+    judging = ["sft", "m1", "m2"]  # the seed's judgments are not readable
+    expected = {
+        "Win rate": ["sft", "m1", "m2"],
+        "Judge agrees with human": judging,
+        "Judge's scores and human ranks": judging,
+        "Judge agrees with a strong judge": [None],  # there is none
+        "Difference to the checkpoint before": ["m1", "m2"],  # the seed has neither win rate nor agreement
+        "Readable": ["seed", "sft", "m1", "m2"],
+        "Length": ["seed", "sft", "m1", "m2"],
+        "Scores that the judge gives": ["m1", "m2"],
+        "Scores of the same": judging,
+        "Distribution": judging,
+        "What the meta-judge prefers": judging,
+        "Training loss": ["sft", "m1", "m2"],
+        "DPO rewards": ["m1", "m2"],
+    }
+    for start, checkpoints in expected.items():
+        ((title, drawn_for),) = [(title, names) for title, names in found.items() if title.startswith(start)]
+        assert drawn_for == checkpoints, title
     steps = json.loads((clone.folder / "metrics.json").read_text())["training"]["steps"]["sft"]
     losses = next(rows for title, rows in plots.items() if "Training loss" in title)
     assert [row["step"] for row in losses if row["checkpoint"] == "sft"] == list(range(1, steps + 1))
     win_rates = next(rows for title, rows in plots.items() if "Win rate" in title)
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in win_rates)
+    densities = next(rows for title, rows in plots.items() if "Distribution" in title)
+    assert {row["kind"] for row in densities} == {"histogram", "density"}
 
 
 def test_plots_diff_draws_both_experiments_in_every_plot(ablations):
@@ -236,7 +253,8 @@ def test_plots_diff_draws_both_experiments_in_every_plot(ablations):
         assert zero, title
         assert one, title
         assert len(zero) + len(one) == len(rows), title
-        assert any(row.get("value", row.get("share")) is not None for row in zero), title
+        off = any(name in title for name in ("strong judge", "AlpacaEval", "Arena-Hard", "MT-Bench"))
+        assert off or any(row.get("value", row.get("share")) is not None for row in zero), title
 
 
 def test_the_page_of_plots_needs_no_network(ablations):
@@ -295,7 +313,9 @@ SHOWN = {
     "dvc repro": "up to date",
     'python -c "import polars as pl': r"\{'prompt_id': (.|\n)*'chosen': (.|\n)*'rejected': ",
     "python -c": r"shape: \(\d+, \d+\)(.|\n)*chosen",
-    "metareward show": r"Held-out evaluation(.|\n)*\nseed (.|\n)*\nm2 +\d+ +\d+ +\d\.\d{3}",
+    "metareward show": r"Held-out evaluation(.|\n)*\nseed (.|\n)*\nm2 +[\d.]+ \[[\d.]+ [\d.]+\](.|\n)*NOISE",
+    "metareward show --paper": r"Judge against people(.|\n)*\nSFT +63\.20 +[\d.]+ \[(.|\n)*strong judge: off",
+    "metareward compare": r"m2 minus m1(.|\n)*\nagreement_ties_half +[\d.]+ +[\d.]+ +[+-]?[\d.]+(.|\n)*NOISE",
     "metareward show judge": r"\nreadable( +-){2}( +[01]\.\d{3}){2}\n",
     "metareward score mt-bench": r"MT-Bench: demo, judged by made-up(.|\n)*\n +turn 1 +8\.12 +\d\.\d\d to \d\.\d\d +4 ",
     "metareward profile": r"demo +demo: (.|\n)*paper +paper: (.|\n)*tiny +tiny: ",

@@ -3,16 +3,20 @@
 import polars as pl
 import pytest
 
+from metareward.evaluation.judge_bias import decided_battles, judge_bias
 from metareward.evaluation.metrics import (
     PLOTS,
+    benchmark_metrics,
     by_metric,
+    category_rows,
+    difference_metrics,
     held_out_metrics,
+    interval_rows,
     iteration_metrics,
     plot_rows,
-    score_histogram,
     training_curves,
 )
-from metareward.tables import table_of
+from metareward.tables import empty_table, table_of
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def tables():
     columns = {
         "responses": ["prompt_id", "n_chars", "finish_reason", "duplicate_of", "thought"],
         "judgments": ["judgment_id", "score", "invalid_reason", "n_chars", "finish_reason", "thought"],
-        "battles": ["judgment_a", "judgment_b", "winner", "invalid_reason"],
+        "battles": ["prompt_id", "judgment_a", "judgment_b", "winner", "invalid_reason"],
         "elo": ["response_id", "ridge"],
         "actor_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
         "judge_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
@@ -45,11 +49,11 @@ def tables():
             ("j5", None, "prompt_too_long", 0, "too_long", None),
         ],
         "battles": [
-            ("j1", "j2", "a", None),  # the higher score wins
-            ("j2", "j1", "a", None),  # it loses
-            ("j1", "j3", "a", None),  # it wins
-            ("j2", "j3", "b", None),  # the scores are equal
-            ("j3", "j1", None, "tie"),
+            ("p1", "j1", "j2", "a", None),  # the higher score wins
+            ("p1", "j2", "j1", "a", None),  # it loses
+            ("p1", "j1", "j3", "a", None),  # it wins
+            ("p1", "j2", "j3", "b", None),  # the scores are equal
+            ("p1", "j3", "j1", None, "tie"),
         ],
         "elo": [("r1", 0.01), ("r1", 0.01), ("r2", 0.0)],
         "actor_pairs": [(10, 20, "stop", "length"), (30, 50, "stop", "stop")],
@@ -61,7 +65,8 @@ def tables():
 
 
 def test_metrics_of_an_iteration(tables):
-    assert iteration_metrics(tables) == {
+    bias = judge_bias(decided_battles(tables["battles"], tables["judgments"]), "sft", "m1", 10, 0)
+    assert iteration_metrics(tables, bias) == {
         "data.responses": 6,
         "data.duplicates": 1,
         "data.responses_cut": 2,
@@ -86,22 +91,12 @@ def test_metrics_of_an_iteration(tables):
         "meta_judge.readable": 0.8,
         "meta_judge.invalid": {"tie": 1},
         "meta_judge.first_position_wins": 0.75,
+        "meta_judge.first_position_wins_equal_scores": 0.0,
         "meta_judge.higher_score_wins": 2 / 3,
         "meta_judge.responses_by_ridge": 1,
         "judge_pairs.pairs": 0,
         "judge_pairs.none": {"chosen_judgment_too_long": 1, "not_chosen": 1},
     }
-
-
-def test_the_histogram_has_a_bin_for_each_half_point(tables):
-    shares = {row["score"]: row["share"] for row in score_histogram(tables["judgments"])}
-    assert shares == {half / 2: 0 for half in range(11)} | {2.0: 0.6667, 5.0: 0.3333}
-
-
-def test_scores_between_half_points_go_to_the_nearest():
-    judgments = pl.DataFrame({"score": [4.4, 4.6, 4.9, None]})
-    shares = {row["score"]: row["share"] for row in score_histogram(judgments) if row["share"]}
-    assert shares == {4.5: 0.6667, 5.0: 0.3333}
 
 
 def test_metrics_are_keyed_by_group_metric_and_checkpoint():
@@ -115,6 +110,59 @@ def test_metrics_are_keyed_by_group_metric_and_checkpoint():
         "held_out": {"win_rate_by_sft": {"m1": 0.5}, "agreement": {"m1": 0.25}},
         "judge": {"invalid": {"length": {"m2": 3}}},
     }
+
+
+def test_a_name_with_dots_is_one_name():
+    """A judge's, for one: gpt-4.1, or a folder."""
+    values = {"m1": {"held_out.win_rate_by_org/gpt-4.1": 0.5, "judge.invalid": {"v1.0": 2}}}
+    assert by_metric(values) == {
+        "held_out": {"win_rate_by_org/gpt-4.1": {"m1": 0.5}},
+        "judge": {"invalid": {"v1.0": {"m1": 2}}},
+    }
+
+
+def difference(checkpoint, other, value, metric="spearman", referee=None):
+    row = {"checkpoint": checkpoint, "other": other, "metric": metric, "referee": referee}
+    return row | {"value": value, "ci_low": -1.0, "ci_high": 0.123456789, "n": 4}
+
+
+def test_differences_to_the_checkpoint_before_and_to_sft_are_groups():
+    rows = [difference("m2", "m1", 0.25, "win_rate", "sft"), difference("m2", "sft", 0.5), difference("m2", "m1", None)]
+    assert difference_metrics(table_of(rows, "differences"), before="m1") == {
+        "difference_to_before.win_rate_by_sft": 0.25,
+        "difference_to_sft.spearman": 0.5,
+    }
+    both = table_of([difference("m1", "sft", 0.5)], "differences")
+    assert set(difference_metrics(both, before="sft")) == {
+        "difference_to_before.spearman",
+        "difference_to_sft.spearman",
+    }
+
+
+def graded(benchmark, metric, value, referee="org/judge-4.1"):
+    row = {"checkpoint": "m1", "benchmark": benchmark, "metric": metric, "value": value, "referee": referee}
+    return row | {"ci_low": 40.0, "ci_high": 60.0, "n": 4}
+
+
+def test_results_on_benchmarks_are_groups_and_carry_the_judges_name():
+    """A name with dots and slashes stays one key, so that it is found in metrics.json as it stands in params."""
+    rows = [graded("alpaca_eval", "win_rate", 52.0), graded("mt_bench", "mean", 7.5)]
+    rows += [graded("alpaca_eval", "mean_length", 900.0, None), graded("arena_hard", "score", None)]
+    metrics = benchmark_metrics(table_of(rows, "results"))
+    assert metrics == {
+        "alpaca_eval.win_rate_by_org/judge-4.1": 52.0,
+        "alpaca_eval.mean_length": 900.0,
+        "mt_bench.mean_by_org/judge-4.1": 7.5,
+    }
+    assert by_metric({"m1": metrics})["alpaca_eval"]["win_rate_by_org/judge-4.1"] == {"m1": 52.0}
+    assert benchmark_metrics(empty_table("results")) == {}
+
+
+def test_win_rates_by_category_are_rows_of_their_own():
+    rows = [graded("alpaca_eval", "category_food_and_drink", 30.0), graded("mt_bench", "category_math", 5.0)]
+    rows.append(graded("alpaca_eval", "win_rate", 52.0))
+    found = category_rows(table_of(rows, "results"))
+    assert found.select("category", "value").rows() == [("food and drink", 30.0)]
 
 
 def steps(n, **rewards):
@@ -142,29 +190,80 @@ def test_a_long_curve_is_drawn_by_means_of_stretches():
     assert len(training_curves(steps(1000))) == 200
 
 
-def test_each_plot_has_its_rows_by_checkpoint():
-    result = {"ci_low": None, "ci_high": None, "n": 4, "referee": None}
-    seed = {"checkpoint": "seed", "metrics": {}, "curves": [], "scores": []}
-    seed["results"] = [
+def entry(checkpoint, **rows):
+    rows["results"] = [{"checkpoint": checkpoint, **row} for row in rows.get("results", [])]
+    kinds = ("results", "benchmarks", "categories", "differences", "bias", "distribution", "curves", "scores")
+    return {"checkpoint": checkpoint, **{kind: [] for kind in kinds}, **rows}
+
+
+@pytest.fixture
+def entries():
+    """seed, m1 and m2 with a row or two of each kind."""
+    result = {"benchmark": "held_out", "ci_low": None, "ci_high": None, "n": 4, "referee": None}
+    seed = [
         {"metric": "readable_verdicts", "value": 0.5, **result},
-        {"metric": "spearman", "value": 0.1, **result},
+        {"metric": "unknown", "value": 0.1, **result},
         {"metric": "response_chars", "value": None, **result},
     ]
-    m1 = {
-        "checkpoint": "m1",
-        "metrics": {},
-        "curves": training_curves(steps(1)),
-        "scores": [{"score": 0.5, "share": 1}],
-    }
-    m1["results"] = [
-        {"metric": "win_rate", "value": 0.7, **result, "ci_low": 0.5, "ci_high": 0.9, "referee": "sft"},
+    m1 = [{"metric": "win_rate", "value": 0.7, **result, "ci_low": 0.5, "ci_high": 0.9, "referee": "sft"}]
+    bias = {"battles": "m1", "meta_judge": "sft", "preference": "higher_score", "difference": "all", "share": 0.75}
+    bias |= {"ci_low": 0.5, "ci_high": 1.0, "n": 4}
+    density = {"checkpoint": "m1", "kind": "density", "score": 0.05, "value": 0.123456789}
+    return [
+        entry("seed", results=seed),
+        entry(
+            "m1",
+            results=m1,
+            curves=training_curves(steps(1)),
+            scores=[{"score": 0.5, "share": 1.0}],
+            bias=[bias, bias | {"difference": "0-1", "share": None}, bias | {"battles": "held_out", "share": 0.25}],
+            distribution=[density, density | {"value": None}],
+            differences=[difference("m1", "seed", 0.1)],
+            benchmarks=[graded("alpaca_eval", "win_rate", 52.0), graded("mt_bench", "turn_1", 7.0)],
+            categories=[graded("alpaca_eval", "category_food", 30.0) | {"category": "food"}],
+        ),
+        entry("m2", differences=[difference("m2", "m1", 0.2), difference("m2", "seed", 0.3)]),
     ]
-    plots = plot_rows([seed, m1])
-    assert plots["readable"] == [{"checkpoint": "seed", "metric": "readable_verdicts", "value": 0.5, **result}]
-    assert plots["win_rate"] == [{"checkpoint": "m1", **m1["results"][0]}]
-    assert plots["loss"] == [{"checkpoint": "m1", "metric": "loss", "step": 1, "value": 1.0}]
-    assert plots["scores"] == [{"iteration": "m1", "score": 0.5, "share": 1}]
+
+
+def test_each_plot_has_its_rows_by_checkpoint(entries):
+    plots = plot_rows(entries)
+    assert set(plots) == set(PLOTS)
+    seed, m1, _ = entries
     columns = ["checkpoint", "metric", "value", "ci_low", "ci_high", "n", "referee"]
+    assert plots["readable"] == [{column: seed["results"][0][column] for column in columns}]
+    assert plots["win_rate"] == [{column: m1["results"][0][column] for column in columns}]
+    assert plots["loss"] == [{"checkpoint": "m1", "metric": "loss", "step": 1, "value": 1.0}]
+    assert plots["scores"] == [{"checkpoint": "m1", "score": 0.5, "share": 1.0}]
+    assert plots["judge_bias"] == [{"checkpoint": "m1", **m1["bias"][k]} for k in (0, 2)]
+    assert plots["score_distribution"] == [{"checkpoint": "m1", "kind": "density", "score": 0.05, "value": 0.123457}]
+    to_before = [(row["checkpoint"], row["other"], row["value"]) for row in plots["differences"]]
+    assert to_before == [("m1", "seed", 0.1), ("m2", "m1", 0.2)]
+    assert [(row["metric"], row["value"]) for row in plots["alpaca_eval"]] == [("win_rate", 52.0)]
+    assert [(row["metric"], row["value"]) for row in plots["mt_bench"]] == [("turn_1", 7.0)]
+    assert [(row["category"], row["value"]) for row in plots["alpaca_eval_categories"]] == [("food", 30.0)]
     assert plots["response_chars"] == [dict.fromkeys(columns)]  # DVC cannot read an empty file
     assert plots["rewards"] == [dict.fromkeys(["checkpoint", "metric", "step", "value"])]
-    assert set(plots) == {*PLOTS, "scores"}
+
+
+def test_intervals_of_values_and_differences_are_in_one_list(entries):
+    rows = interval_rows(entries)
+    named = [(row["checkpoint"], row["other"], row["metric"], row["value"]) for row in rows]
+    assert named == [
+        ("seed", None, "readable_verdicts", 0.5),
+        ("seed", None, "unknown", 0.1),
+        ("m1", None, "win_rate", 0.7),
+        ("m1", None, "win_rate", 52.0),
+        ("m1", None, "turn_1", 7.0),
+        ("m1", "seed", "spearman", 0.1),
+        ("m1", None, "higher_score_wins", 0.75),  # of the iteration's battles, overall
+        ("m2", "m1", "spearman", 0.2),
+        ("m2", "seed", "spearman", 0.3),
+    ]
+    assert rows[2] == {
+        "benchmark": "held_out", "checkpoint": "m1", "other": None, "metric": "win_rate", "referee": "sft",
+        "value": 0.7, "ci_low": 0.5, "ci_high": 0.9, "n": 4, "before": False,
+    }  # fmt: skip
+    assert rows[5]["ci_high"] == 0.123457
+    assert [row["before"] for row in rows] == [False] * 5 + [True, False, True, False]
+    assert rows[6]["benchmark"] == "meta_judge"

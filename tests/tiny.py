@@ -1,4 +1,4 @@
-"""What the profile `tiny` needs: a random two-layer Llama, and examples short enough for it to learn.
+"""What the profile `tiny` needs: a random two-layer Llama, examples short enough for it to learn, tiny benchmarks.
 
 python tests/tiny.py tiny
 """
@@ -75,6 +75,52 @@ def save_tiny_examples(folder: Path) -> None:
         (folder / f"{name}.txt").write_text(text)
 
 
+def save_tiny_benchmarks(folder: Path) -> None:
+    """Questions of ours in the formats of the public benchmarks, of which they say nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in BENCHMARKS.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / name).write_text(json.dumps(rows, indent=2) if name.endswith(".json") else lines)
+
+
+def _answer(id_: str, text: str) -> dict[str, object]:
+    return {"question_id": id_, "model_id": "baseline", "choices": [{"index": 0, "turns": [{"content": text}]}]}
+
+
+ROPES = ["How long is a rope of two parts of three metres?", "And of five such parts?"]
+BENCHMARKS = {
+    "alpaca_eval.json": [
+        {"dataset": dataset, "instruction": instruction, "output": output, "generator": "baseline"}
+        for dataset, instruction, output in (
+            ("garden", "When are bulbs of tulips planted?", "In autumn, before the first frost."),
+            ("garden", "Name two herbs that like shade.", "Mint and parsley."),
+            ("kitchen", "How is a dull knife made sharp?", "Draw it over a whetstone at a flat angle."),
+            ("kitchen", "Write one line that sells fresh bread.", "Warm at seven, gone by nine."),
+        )
+    ],
+    "arena_hard_questions.jsonl": [
+        {"question_id": id_, "cluster": "ours", "turns": [{"content": text}]}
+        for id_, text in (
+            ("q1", "Write a shell command that counts the lines of all text files below a folder."),
+            ("q2", "Why does ice float?"),
+            ("q3", "Plan a day for four people and one car."),
+        )
+    ],
+    "arena_hard_baseline.jsonl": [
+        _answer("q1", "find . -name '*.txt' -exec cat {} + | wc -l"),
+        _answer("q2", "Ice takes more room than the water that it was, so it weighs less for its size."),
+        _answer("q3", "Drive together, split at noon, meet again at the car."),
+    ],
+    "mt_bench_questions.jsonl": [
+        {"question_id": 1, "category": "math", "turns": ROPES},
+        {"question_id": 2, "category": "writing", "turns": ["Write a line about rain.", "Now without the letter e."]},
+    ],
+    "mt_bench_references.jsonl": [
+        {"question_id": 1, "choices": [{"index": 0, "turns": ["Six metres.", "Fifteen metres."]}]}
+    ],
+}
+
+
 TEMPLATES = {
     "rubric": "From 0 to 5.",
     "judge": "{rubric}\n{prompt}\n{response}\nScore:",
@@ -87,3 +133,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     save_tiny_model(folder / "model")
     save_tiny_examples(folder)
+    save_tiny_benchmarks(folder / "benchmarks")

@@ -14,7 +14,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from metareward.errors import UserError, shown
-from metareward.params import Iteration, Params
+from metareward.params import Params
 from metareward.spelling import Respelled
 from metareward.text_files import read_text
 
@@ -44,7 +44,7 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
 
 def load_params(path: Path) -> Params:
     """Params of a YAML file; UserError also when it is missing or no YAML."""
-    return parse_params(_read_yaml(path), str(path))
+    return parse_params(read_yaml(path), str(path))
 
 
 class _Constructor(SafeConstructor):
@@ -63,7 +63,7 @@ class _Constructor(SafeConstructor):
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """The document of a YAML file, read by DVC's own YAML library, so that DVC and a stage see the same values.
 
     Raises UserError when it is no YAML, has a key twice, or is more than one document.
@@ -168,7 +168,12 @@ def _explain(problem: Any, source: str) -> str:
         schedule = ' or "schedule", which takes each iteration\'s own' if key == "rho" else ""
         allowed = f"it must lie in [0, 1]{schedule}"
         return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
+    if path[:2] == ["resources", "judges"] and len(path) <= 3:
+        return f"{key} is {value}; it must be {_JUDGES}. ({source}: {key})"
     return f"{name} is {value}; {_allowed(problem, _field(path))}. ({source}: {key})"
+
+
+_JUDGES = "a mapping of judges' models to endpoints: {gpt-4-1106-preview: {base_url: ..., key: MY_KEY}}; {} has none"
 
 
 def _explain_format(problem: Any, path: list[str], source: str) -> str:
@@ -227,14 +232,13 @@ def _rules(field: FieldInfo | None) -> list[Any]:
 
 def _section(path: list[str]) -> type[BaseModel] | None:
     """The model that holds the last part of the path."""
-    if len(path) == 1:
-        return Params
-    if path[0] == "iterations":
-        return Iteration if len(path) == 3 else None
-    if path[0] not in Params.model_fields:
-        return None
-    section = Params.model_fields[path[0]].annotation
-    return section if isinstance(section, type) and issubclass(section, BaseModel) else None
+    at: Any = Params
+    for part in path[:-1]:
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            at = at.model_fields[part].annotation if part in at.model_fields else None
+        else:
+            at = get_args(at)[1] if get_origin(at) is dict else None
+    return at if isinstance(at, type) and issubclass(at, BaseModel) else None
 
 
 def _field(path: list[str]) -> FieldInfo | None:

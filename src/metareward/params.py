@@ -15,6 +15,7 @@ _NULL = BeforeValidator(spelling.null)
 Fraction = Annotated[StrictFloat, Field(ge=0, le=1), _NUMBER]
 Positive = Annotated[StrictFloat, Field(gt=0), _NUMBER]
 NotNegative = Annotated[StrictFloat, Field(ge=0), _NUMBER]
+NotNegativeOrNull = Annotated[NotNegative | None, _NULL]
 Count = Annotated[StrictInt, Field(ge=1), _WHOLE]
 CountOrNull = Annotated[Count | None, _NULL]
 Switch = Annotated[StrictBool, BeforeValidator(spelling.boolean)]
@@ -50,10 +51,20 @@ class Engine(_Section):
     openai: OpenAIEngine
 
 
+class JudgeEndpoint(_Section):
+    """The server of a benchmark's judge, and what it costs; what is null is that of the run, or unknown."""
+
+    base_url: TextOrNull = None  # null: resources.base_url
+    key: TextOrNull = None  # the name of the environment variable with its key; null: OPENAI_API_KEY
+    dollars_per_million_in: NotNegativeOrNull = None  # tokens of prompts
+    dollars_per_million_out: NotNegativeOrNull = None  # tokens written
+
+
 class Resources(_Section):
     """Where and how safely a run works. No stage depends on it, and no journal: what is there already stays good."""
 
     base_url: TextOrNull  # openai: of the endpoint
+    judges: dict[Text, JudgeEndpoint]  # by the name of the judge's model
     concurrency: Count  # openai: requests in flight
     tensor_parallel: Count  # vllm: GPUs of one copy of the model
     ray: Switch  # share the requests out among workers on a Ray cluster, each with the engine
@@ -61,6 +72,15 @@ class Resources(_Section):
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
+
+
+class BenchmarkJudge(_Section):
+    """Who grades a benchmark's answers. The settings of its engine are those of section engine."""
+
+    engine: Literal["transformers", "vllm", "openai"]
+    model: Text  # embedded, a folder or a hub id; openai: the name that the server knows
+    logprobs: Switch  # ask for log-probabilities of the first token, where the benchmark reads them
+    chat_template_kwargs: dict[str, Scalar] = {}  # variables of its own template; openai: none
 
 
 class Prompts(_Section):
@@ -167,6 +187,15 @@ class Elo(_Section):
     ridge: Annotated[StrictFloat, Field(ge=MIN_RIDGE), _NUMBER]
 
 
+class StrongJudge(_Section):
+    """A judge that the checkpoints are measured against, on the seed's responses to the held-out prompts."""
+
+    n_prompts: Annotated[StrictInt, Field(ge=0), _WHOLE]  # the first of evaluate.prompts; 0: there is no such judge
+    n_responses: Count  # to each prompt, sampled as those of `respond`
+    n_judgments: Count  # of each response, of the strong judge and of each checkpoint
+    judge: BenchmarkJudge
+
+
 class Evaluate(_Section):
     prompts: Text
     judged: Text  # JSON Lines: prompt, response, rank; rank 1 is the best
@@ -177,7 +206,44 @@ class Evaluate(_Section):
     temperature: NotNegative
     format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
-    bootstrap: Count  # resamples of the interval
+    bootstrap: Count  # resamples of an interval
+    strong_judge: StrongJudge
+
+
+class Benchmark(_Section):
+    """What all three public benchmarks have: files are named within benchmarks.folder, and one whose files are not
+    there is off."""
+
+    questions: Text
+    n: CountOrNull  # of questions, in their order; null: all
+    max_tokens: Count  # of an answer
+    template: Text  # what the judge is asked: a file of ours, or upstream's own
+    max_grade_tokens: Count  # of what the judge writes
+    judge: BenchmarkJudge
+
+
+class AlpacaEval(Benchmark):
+    baseline: Text
+    difficulty: Text  # of the length-controlled win rate, which is left out where it or `gamed` is not there
+    gamed: Text
+    temperature: NotNegative  # of answers
+    by_category: Switch  # whether the judge sorts the instructions into the categories that the next key's file lists
+    categories: Text
+
+
+class ArenaHard(Benchmark):
+    baseline: Text
+
+
+class MtBench(Benchmark):
+    references: Text
+
+
+class Benchmarks(_Section):
+    folder: Text
+    alpaca_eval: AlpacaEval
+    arena_hard: ArenaHard
+    mt_bench: MtBench
 
 
 class Iteration(_Section):
@@ -204,6 +270,7 @@ class Params(_Section):
     elo: Elo
     dpo: Dpo
     evaluate: Evaluate
+    benchmarks: Benchmarks
     rho: Literal["schedule"] | Fraction  # a number overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]

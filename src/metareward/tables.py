@@ -170,6 +170,67 @@ TABLES: dict[str, Table] = {
         ("prompt_id", "model_first"),
         frozenset({"comparison", "thought", "winner", "invalid_reason"}),
     ),
+    "questions": Table(  # of the public benchmarks that are on
+        {
+            "benchmark": pl.String,  # alpaca_eval, arena_hard or mt_bench
+            "question_id": pl.String,
+            "position": pl.Int64,  # from 0, in upstream's order
+            "category": pl.String,
+            "turns": pl.List(pl.String),  # what the user says
+            "baseline": pl.String,  # the baseline's answer
+            "references": pl.List(pl.String),  # right answers that the judge is shown, one a turn
+        },
+        ("benchmark", "question_id"),
+        frozenset({"category", "baseline", "references"}),
+    ),
+    "answers": Table(
+        {
+            "benchmark": pl.String,
+            "question_id": pl.String,
+            "turn": pl.Int64,  # 1 or 2
+            "answer_id": pl.String,
+            "answer": pl.String,
+            "thought": pl.String,
+            "n_chars": pl.Int64,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("benchmark", "question_id", "turn"),
+        frozenset({"answer", "thought"}),
+    ),
+    "grades": Table(
+        {
+            "benchmark": pl.String,
+            "question_id": pl.String,
+            "part": pl.Int64,  # alpaca_eval: 1; arena_hard: game 1 or 2; mt_bench: turn 1 or 2
+            "judge": pl.String,  # the judge's model
+            "model_first": pl.Boolean,  # whether the model's answer stood before the baseline's
+            "grade": pl.String,  # what the judge wrote
+            "thought": pl.String,
+            "label": pl.String,  # alpaca_eval: m or M; arena_hard: A>>B, A>B, A=B, B>A or B>>A
+            "value": pl.Float64,  # alpaca_eval: preference in [1, 2], 2: the model's answer; mt_bench: rating
+            "how": pl.String,  # "logprobs" or "text"
+            "invalid_reason": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("benchmark", "question_id", "part"),
+        frozenset({"model_first", "grade", "thought", "label", "value", "invalid_reason"}),
+    ),
+    "categories": Table(  # of AlpacaEval's instructions, by its judge
+        {
+            "question_id": pl.String,
+            "category": pl.String,
+            "text": pl.String,  # what the judge wrote
+            "thought": pl.String,
+            "invalid_reason": pl.String,
+            "judge": pl.String,
+            "n_tokens": pl.Int64,
+            "finish_reason": pl.String,
+        },
+        ("question_id",),
+        frozenset({"category", "text", "thought", "invalid_reason"}),
+    ),
     "training_steps": Table(
         {
             "step": pl.Int64,
@@ -196,6 +257,56 @@ TABLES: dict[str, Table] = {
         },
         ("checkpoint", "benchmark", "metric"),
         frozenset({"value", "ci_low", "ci_high", "referee"}),
+    ),
+    "outcomes": Table(  # what each held-out prompt brings to a metric, whose value is sum(total) / sum(n)
+        {
+            "checkpoint": pl.String,
+            "metric": pl.String,
+            "referee": pl.String,  # who judged; null: nobody had to, or the checkpoint itself
+            "prompt_id": pl.String,
+            "total": pl.Float64,
+            "n": pl.Int64,
+        },
+        ("checkpoint", "metric", "referee", "prompt_id"),
+        frozenset({"referee"}),
+    ),
+    "differences": Table(  # a checkpoint's value minus another one's, on the same prompts
+        {
+            "checkpoint": pl.String,
+            "other": pl.String,
+            "metric": pl.String,
+            "referee": pl.String,
+            "value": pl.Float64,
+            "ci_low": pl.Float64,
+            "ci_high": pl.Float64,
+            "n": pl.Int64,  # prompts
+        },
+        ("checkpoint", "other", "metric", "referee"),
+        frozenset({"referee", "value", "ci_low", "ci_high"}),
+    ),
+    "judge_bias": Table(  # which of two judgments a meta-judge prefers
+        {
+            "meta_judge": pl.String,  # the checkpoint that decided
+            "battles": pl.String,  # the iteration that they belong to, or held_out
+            "preference": pl.String,  # higher_score, first_position
+            "difference": pl.String,  # of the two scores, in points: all, 0, 0-1 (above 0, at most 1), ... 4-5
+            "n": pl.Int64,  # decided battles
+            "share": pl.Float64,
+            "ci_low": pl.Float64,
+            "ci_high": pl.Float64,
+        },
+        ("meta_judge", "battles", "preference", "difference"),
+        frozenset({"share", "ci_low", "ci_high"}),
+    ),
+    "score_distribution": Table(  # of the scores that a checkpoint gives as a judge
+        {
+            "checkpoint": pl.String,
+            "kind": pl.String,  # histogram: the share in a bin of half a point; density: Gaussian, per point
+            "score": pl.Float64,  # the middle of the bin; the place of the density
+            "value": pl.Float64,  # null: of scores that are all equal there is no density
+        },
+        ("checkpoint", "kind", "score"),
+        frozenset({"value"}),
     ),
 }
 
@@ -300,8 +411,13 @@ def write_parts(parts: Iterable[pl.DataFrame], path: Path, name: str) -> dict[st
 
 def write_json(values: Any, path: Path) -> None:
     """Write metrics or plot data as JSON, keys in the order given, renamed into place like a table."""
+    write_text(json.dumps(values, indent=2) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text in UTF-8, renamed into place like a table."""
     with _renamed(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -10,8 +10,10 @@ PARAMS = Path("params.yaml")
 def check() -> None:
     """Read params.yaml and every file that it names, and say what is wrong before anything runs."""
     from metareward.engines.common.load import demand_libraries
-    from metareward.inputs.check import check_inputs
+    from metareward.engines.judges import check_judge
+    from metareward.inputs.check import check_inputs, judges_of
     from metareward.inputs.formats import describe_formats
+    from metareward.inputs.questions import describe_benchmarks
     from metareward.inputs.seed_model import check_seed_model
     from metareward.load_params import load_params
     from metareward.pipeline.clones import check_present, only_here
@@ -30,7 +32,11 @@ def check() -> None:
         print(line)
     check_seed_model(params.seed_model, params.chat_template_kwargs)
     demand_libraries(params.engine, params.resources)
+    for where, judge in judges_of(params).items():
+        check_judge(judge, params.resources, where)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
+    for line in describe_benchmarks(params.benchmarks):
+        print(line)
     print(other_engines(params.engine.name))
     for line in only_here(params):
         print(f"not in another clone or a queued experiment: {line}")

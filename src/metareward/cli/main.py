@@ -6,6 +6,8 @@ import typer
 
 from metareward.checkout import foreign_code
 from metareward.cli.check import check
+from metareward.cli.compare import compare
+from metareward.cli.export_answers import export_answers
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
@@ -19,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, journal, plan):
+for command in (check, profile, show, compare, journal, plan, export_answers):
     app.command()(command)
 app.add_typer(score, name="score")
 

@@ -26,7 +26,15 @@ def plan(
     from rich.console import Console
     from rich.table import Table
 
+    from metareward.inputs.questions import read_questions
     from metareward.load_params import load_params
+    from metareward.pipeline.benchmark_plan import (
+        answer_loads,
+        gradings,
+        local_loads,
+        price_lines,
+        strong_judge_grading,
+    )
     from metareward.pipeline.plan import CHARS_PER_TOKEN, Lengths, expected_lengths
     from metareward.pipeline.plan import loads as loads_of
     from metareward.templates.texts import load_templates
@@ -37,7 +45,13 @@ def plan(
     lengths = Lengths(
         response_tokens or found.response, judgment_tokens or found.judgment, verdict_tokens or found.verdict
     )
-    loads = list(loads_of(params, templates, lengths, Path("data")))
+    questions = read_questions(params.benchmarks)
+    judged = [*strong_judge_grading(params, templates, lengths), *gradings(params, questions)]
+    loads = [
+        *loads_of(params, templates, lengths, Path("data")),
+        *answer_loads(params, questions, Path("data")),
+        *local_loads(judged, Path("data")),
+    ]
     table = Table(title="Generation")
     for heading in ("stage", "requests", "samples", "prompt tokens", "tokens written", "written so far", "h:mm:ss"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
@@ -59,6 +73,8 @@ def plan(
         f"{lengths.verdict:.0f}; {CHARS_PER_TOKEN} characters to a token"
     )
     print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e6:,.1f} MB")
+    for line in price_lines(judged):
+        print(line)
     if (seed := next((p for p in (Path("models/seed"), Path(params.seed_model)) if p.is_dir()), None)) is not None:
         size = sum(file.stat().st_size for file in seed.rglob("*") if file.is_file())
         print(f"checkpoints: {len(params.checkpoints)} of {size / 1e9:.2f} GB each")

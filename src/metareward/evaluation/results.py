@@ -22,12 +22,12 @@ class Score:
     n: int
 
 
-def results_table(checkpoint: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+def results_table(checkpoint: str, rows: Sequence[tuple[object, ...]], benchmark: str = "held_out") -> pl.DataFrame:
     """Rows of metric, value, ci_low, ci_high, n, referee as a `results` table."""
     names = ["metric", "value", "ci_low", "ci_high", "n", "referee"]
     types = TABLES["results"].columns
     frame = pl.DataFrame(rows, schema={name: types[name] for name in names}, orient="row")
-    return frame.with_columns(checkpoint=pl.lit(checkpoint), benchmark=pl.lit("held_out"))
+    return frame.with_columns(checkpoint=pl.lit(checkpoint), benchmark=pl.lit(benchmark))
 
 
 def mean(values: pl.Series) -> float | None:

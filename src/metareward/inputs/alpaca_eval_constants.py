@@ -18,50 +18,50 @@ HUB, GAMED = "tatsu-lab/alpaca_eval", "df_gamed.csv"
 _PATIENCE = 5.0  # seconds that the hub has to answer
 
 
-def read_difficulty(path: Path) -> pl.DataFrame:
+def read_difficulty(path: Path, key: str = "--difficulty") -> pl.DataFrame:
     """index, instruction_difficulty, and instruction (null where the file has none).
 
     JSON Lines with these fields, or a CSV file of upstream's (instruction_difficulty.csv, df_gamed.csv). Raises
     UserError for a row without them, or an index with two difficulties.
     """
     found: dict[int, tuple[float, str | None]] = {}
-    for place, row in _rows(path, "--difficulty"):
-        index = _field(row, ("index", ""), path, place, "--difficulty", whole=True)
-        value = _field(row, ("instruction_difficulty",), path, place, "--difficulty")
+    for place, row in _rows(path, key):
+        index = _field(row, ("index", ""), path, place, key, whole=True)
+        value = _field(row, ("instruction_difficulty",), path, place, key)
         text = row.get("instruction")
         before = found.setdefault(int(index), (value, text if isinstance(text, str) else None))
         if before[0] != value:
             raise UserError(
                 f"{path}, {place}: instruction {int(index)} has the difficulty {value:g}, and {before[0]:g} before. "
-                "(--difficulty)"
+                f"({key})"
             )
     rows = [(index, *values) for index, values in sorted(found.items())]
     if not rows:
-        raise UserError(f"{path} has no rows. (--difficulty)")
+        raise UserError(f"{path} has no rows. ({key})")
     types = {"index": pl.Int64, "instruction_difficulty": pl.Float64, "instruction": pl.String}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def read_gamed(path: Path, difficulty: pl.DataFrame) -> pl.DataFrame:
+def read_gamed(path: Path, difficulty: pl.DataFrame, key: str = "--gamed") -> pl.DataFrame:
     """index, std_delta_len and preference (in [0, 1]) of every judgment of the gamed baselines, in the file's order.
 
     JSON Lines with these fields (or reconstructed_preference), or upstream's df_gamed.csv, whose missing preferences
     are left out. Raises UserError for a row without them, or of an instruction without a difficulty.
     """
     rows, known = [], set(difficulty["index"])
-    for place, row in _rows(path, "--gamed"):
+    for place, row in _rows(path, key):
         if row.get("preference") == "":
             continue
-        index = int(_field(row, ("index",), path, place, "--gamed", whole=True))
-        length = _field(row, ("std_delta_len",), path, place, "--gamed")
-        preference = _field(row, ("preference", "reconstructed_preference"), path, place, "--gamed")
+        index = int(_field(row, ("index",), path, place, key, whole=True))
+        length = _field(row, ("std_delta_len",), path, place, key)
+        preference = _field(row, ("preference", "reconstructed_preference"), path, place, key)
         if not 0 <= preference <= 1:
-            raise UserError(f"{path}, {place}: preference is {preference:g}; it must lie in [0, 1]. (--gamed)")
+            raise UserError(f"{path}, {place}: preference is {preference:g}; it must lie in [0, 1]. ({key})")
         if index not in known:
-            raise UserError(f"{path}, {place}: instruction {index} has no difficulty. (--gamed, --difficulty)")
+            raise UserError(f"{path}, {place}: instruction {index} has no difficulty. ({key})")
         rows.append((index, length, preference))
     if not rows:
-        raise UserError(f"{path} has no rows. (--gamed)")
+        raise UserError(f"{path} has no rows. ({key})")
     types = {"index": pl.Int64, "std_delta_len": pl.Float64, "preference": pl.Float64}
     return pl.DataFrame(rows, schema=types, orient="row")
 

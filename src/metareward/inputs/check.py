@@ -5,9 +5,12 @@ from pathlib import Path
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.formats import check_formats
+from metareward.inputs.length_control import read_length_control
 from metareward.inputs.pool import read_prompts
+from metareward.inputs.questions import benchmarks_on, read_questions
 from metareward.inputs.replies import read_replies
-from metareward.params import Eft, Params
+from metareward.params import BenchmarkJudge, Benchmarks, Eft, Params
+from metareward.templates.chats import CATEGORIES, FIELDS, load_chats, read_categories
 from metareward.templates.texts import load_templates
 
 
@@ -28,6 +31,38 @@ def check_inputs(params: Params) -> None:
     _check_unused(params.eft)
     read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts")
     read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
+    _check_benchmarks(params.benchmarks)
+    _check_judges(params)
+
+
+def _check_benchmarks(benchmarks: Benchmarks) -> None:
+    """Read the files of the benchmarks that are on, and the templates of all three."""
+    read_questions(benchmarks)
+    if "alpaca_eval" in benchmarks_on(benchmarks):
+        read_length_control(benchmarks)
+    for name, fields in FIELDS.items():
+        template = Path(getattr(benchmarks, name).template)
+        load_chats(template, fields, f"params.yaml: benchmarks.{name}.template")
+    path, key = Path(benchmarks.alpaca_eval.categories), "params.yaml: benchmarks.alpaca_eval.categories"
+    read_categories(load_chats(path, CATEGORIES, key)[""], path, key)
+
+
+def judges_of(params: Params) -> dict[str, BenchmarkJudge]:
+    """The judges that a run will ask, by their places in params."""
+    judges = {f"benchmarks.{name}": getattr(params.benchmarks, name).judge for name in benchmarks_on(params.benchmarks)}
+    if params.evaluate.strong_judge.n_prompts:
+        judges["evaluate.strong_judge"] = params.evaluate.strong_judge.judge
+    return {f"{section}.judge": judge for section, judge in judges.items()}
+
+
+def _check_judges(params: Params) -> None:
+    """Raise UserError for a judge that is a checkpoint of this run: it might be read before it is made."""
+    for where, judge in judges_of(params).items():
+        if judge.engine != "openai" and Path(judge.model).resolve().is_relative_to(Path("models").resolve()):
+            raise UserError(
+                f"model is {judge.model}, which this run makes, and no stage waits for it. Hint: copy it out of "
+                f"models/. (params.yaml: {where}.model)"
+            )
 
 
 def _check_unused(eft: Eft) -> None:

@@ -34,7 +34,7 @@ def save_seed_model(source: str, out: Path) -> None:
         elif Path(source).is_dir():
             shutil.copytree(source, folder)
         else:
-            _download(source, folder)
+            download_model(source, folder)
         shutil.rmtree(out, ignore_errors=True)
         os.replace(folder, out)
 
@@ -85,15 +85,17 @@ def _dequantise(gguf: Path, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
-def _download(hub_id: str, out: Path) -> None:
+def download_model(hub_id: str, out: Path | None = None) -> Path:
+    """The folder of a model of the hub: `out`, or one in the hub client's own cache. Raises UserError without one."""
     from huggingface_hub import snapshot_download
 
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        snapshot_download(
-            hub_id, local_dir=out, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-        )
+        folder = Path(snapshot_download(hub_id, local_dir=out, allow_patterns=patterns))
     except Exception as error:  # the hub client raises a dozen kinds: offline, gated, misspelt, ...
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{hub_id} cannot be downloaded: {reason} (params.yaml: seed_model)") from None
-    shutil.rmtree(out / ".cache", ignore_errors=True)
-    check_model_folder(out)
+    if out:
+        shutil.rmtree(out / ".cache", ignore_errors=True)
+    check_model_folder(folder)
+    return folder

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from metareward.errors import UserError
+from metareward.inputs.questions import NEEDED, benchmark_files
 from metareward.params import Params
 
 LARGE = 1_000_000  # bytes: what is larger belongs under DVC rather than into git
@@ -18,9 +19,17 @@ def input_paths(params: Params) -> dict[str, Path]:
         "templates": params.templates.model_dump(),
         "eft": params.eft.model_dump(include={"file", "meta_judge", "compare"}),
         "evaluate": params.evaluate.model_dump(include={"prompts", "judged"}),
+        "benchmarks": {
+            "folder": params.benchmarks.folder,
+            "alpaca_eval.categories": params.benchmarks.alpaca_eval.categories,
+        },
     }
     paths = {f"{name}.{key}": Path(path) for name, section in sections.items() for key, path in section.items()}
-    return paths | ({"seed_model": Path(params.seed_model)} if Path(params.seed_model).is_dir() else {})
+    paths |= {f"benchmarks.{name}.template": Path(getattr(params.benchmarks, name).template) for name in NEEDED}
+    models = {"seed_model": params.seed_model}
+    models |= {f"benchmarks.{name}.judge.model": getattr(params.benchmarks, name).judge.model for name in NEEDED}
+    models["evaluate.strong_judge.judge.model"] = params.evaluate.strong_judge.judge.model
+    return paths | {key: Path(model) for key, model in models.items() if Path(model).is_dir()}
 
 
 def check_present(params: Params) -> None:
@@ -48,7 +57,13 @@ def only_here(params: Params) -> list[str]:
     Nothing is asked of a remote: what git has committed and DVC has under control is taken for pushed.
     """
     lines = {}
-    for key, path in input_paths(params).items():
+    paths = input_paths(params)
+    if _is_inside(paths["benchmarks.folder"]):
+        # file by file: what else lies in the folder need not be in another clone
+        del paths["benchmarks.folder"]
+        found = {name: benchmark_files(params.benchmarks, name) for name in NEEDED}
+        paths |= {f"benchmarks.{name}.{key}": path for name, files in found.items() for key, path in files.items()}
+    for key, path in paths.items():
         if path.exists() and path not in lines and (problem := _problem(path)):
             lines[path] = f"{path} {problem} (params.yaml: {key})"
     return list(lines.values())

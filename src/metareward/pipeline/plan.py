@@ -9,7 +9,7 @@ import polars as pl
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
-from metareward.params import Params
+from metareward.params import JudgeEndpoint, Params
 from metareward.templates.texts import Templates
 
 CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
@@ -53,9 +53,9 @@ def expected_lengths(params: Params, templates: Templates) -> Lengths:
     judgments = targets["judge"] if len(targets["judge"]) else default
     verdicts = targets["meta_judge"] if len(targets["meta_judge"]) else judgments
     return Lengths(
-        _tokens(replies["response"], params.respond.max_tokens),
-        _tokens(judgments, params.judge.max_tokens),
-        _tokens(verdicts, params.meta_judge.max_tokens),
+        mean_tokens(replies["response"], params.respond.max_tokens),
+        mean_tokens(judgments, params.judge.max_tokens),
+        mean_tokens(verdicts, params.meta_judge.max_tokens),
     )
 
 
@@ -65,7 +65,7 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
     Battles are as many as there are when every judgment is valid, so meta-judge is an upper bound.
     """
     pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
-    prompt = _tokens(pool["prompt"])
+    prompt = mean_tokens(pool["prompt"])
     n_prompts, n, m = params.prompts.per_iteration, params.respond.n, params.judge.n
     judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
@@ -75,9 +75,9 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
     for name in params.checkpoints[2:]:
         folder = data / "iterations" / name
         asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
-        yield _load(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
-        yield _load(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
-        yield _load(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
+        yield load_of(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
+        yield load_of(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
+        yield load_of(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
 
 
@@ -85,9 +85,9 @@ def _ranked_replies(params: Params, templates: Templates, lengths: Lengths, data
     """The seed's judgments of the ranked human replies."""
     replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
     judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN
-    judged += _tokens(replies["prompt"]) + _tokens(replies["response"])
+    judged += mean_tokens(replies["prompt"]) + mean_tokens(replies["response"])
     parts = [(replies.height, params.eft.n, judged, lengths.judgment)]
-    return _load("eft-judge", parts, [data / "eft" / "judgments.parquet"])
+    return load_of("eft-judge", parts, [data / "eft" / "judgments.parquet"])
 
 
 def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
@@ -97,42 +97,74 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     replies = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     n, m, replied = prompts.height, settings.n_judgments, replies["prompt_id"].n_unique()
     response = min(lengths.response, settings.max_tokens)
-    prompt, reply = _tokens(prompts["prompt"]), _tokens(replies["response"])
-    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
-    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + _tokens(replies["prompt"]) + reply
+    prompt, reply = mean_tokens(prompts["prompt"]), mean_tokens(replies["response"])
+    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + mean_tokens(replies["prompt"]) + reply
+    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + mean_tokens(replies["prompt"]) + reply
     parts = [
         (n, 1, prompt, response),
         (replies.height, m, judged, lengths.judgment),
         (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
     ]
+    if settings.strong_judge.n_prompts:
+        load, given = strong_respond_load(params, templates, lengths, data)
+        yield load
+        parts.append(given)
     for name in params.checkpoints:
         folder = data / "evaluations" / name
-        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts")]
-        yield _load(f"evaluate@{name}", parts, tables)
+        tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts", "strong_judgments")]
+        yield load_of(f"evaluate@{name}", parts, tables)
     compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
     for name in params.checkpoints[1:]:
         table = data / "comparisons" / name / "comparisons.parquet"
-        yield _load(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
+        yield load_of(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
 
 
-def _load(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:
-    """parts: requests, samples of each, prompt tokens of each, tokens written in each sample."""
+def strong_respond_load(
+    params: Params, templates: Templates, lengths: Lengths, data: Path
+) -> tuple[Load, tuple[int, int, float, float]]:
+    """The load of the seed's responses for the strong judge, and the judgments of them that each judge writes then.
+
+    The latter as `load_of` takes them; identical responses are judged once, so they are an upper bound.
+    """
+    strong = params.evaluate.strong_judge
+    prompts = read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts").slice(0, strong.n_prompts)
+    prompt, n = mean_tokens(prompts["prompt"]), strong.n_responses
+    parts = [(prompts.height, n, prompt, lengths.response)]
+    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
+    judgments = (prompts.height * n, strong.n_judgments, judged, lengths.judgment)
+    return load_of("strong-respond", parts, [data / "strong_judge" / "responses.parquet"]), judgments
+
+
+def judge_cost(n_requests: int, tokens_in: float, tokens_out: float, endpoint: JudgeEndpoint | None) -> float | None:
+    """Dollars for a judge's requests; None where no price is known.
+
+    tokens_in, tokens_out: of one request, its prompt's and what is written. endpoint: resources.judges of the judge.
+    """
+    if endpoint is None or endpoint.dollars_per_million_in is None or endpoint.dollars_per_million_out is None:
+        return None
+    prices = endpoint.dollars_per_million_in, endpoint.dollars_per_million_out
+    return n_requests * (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
+
+
+def load_of(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:
+    """The load of a stage. parts: requests, samples of each, prompt tokens of each, tokens written in each sample."""
     requests = samples = 0
     prefill = decode = 0.0
     for asked, n, prompt, written in parts:
         requests, samples = requests + asked, samples + asked * n
         prefill, decode = prefill + asked * (prompt + CHAT_TOKENS), decode + asked * n * written
-    return Load(stage, requests, samples, round(prefill), round(decode), _decoded(tables))
+    return Load(stage, requests, samples, round(prefill), round(decode), decoded(tables))
 
 
-def _decoded(tables: Iterable[Path]) -> int | None:
+def decoded(tables: Iterable[Path]) -> int | None:
+    """Tokens written of the tables that are there; null where none is."""
     found = [
         pl.scan_parquet(path).select(pl.col("n_tokens").sum()).collect().item() for path in tables if path.exists()
     ]
     return sum(found) if found else None
 
 
-def _tokens(texts: pl.Series, most: int | None = None) -> float:
+def mean_tokens(texts: pl.Series, most: int | None = None) -> float:
     """Mean tokens of texts, each cut at a limit."""
     tokens = texts.str.len_chars() / CHARS_PER_TOKEN
     return float((tokens.clip(upper_bound=most) if most else tokens).mean() or 0.0)  # type: ignore[arg-type]

@@ -9,6 +9,10 @@ MODELS = Path("models")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
 SUMMARIES = Path("data/summaries")
+QUESTIONS = Path("data/questions.parquet")
+CATEGORIES = Path("data/categories.parquet")
+DIFFERENCES = Path("data/differences")
+STRONG_JUDGE = Path("data/strong_judge")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,16 @@ def evaluation_folder(checkpoint: str) -> Path:
 def comparison_folder(checkpoint: str) -> Path:
     """The folder of what the referee says of a checkpoint's responses."""
     return Path("data/comparisons") / checkpoint
+
+
+def answers_file(checkpoint: str) -> Path:
+    """The table of a checkpoint's answers to the public benchmarks."""
+    return Path("data/answers") / f"{checkpoint}.parquet"
+
+
+def grades_folder(checkpoint: str) -> Path:
+    """The folder of what the benchmarks' judges say of a checkpoint's answers."""
+    return Path("data/grades") / checkpoint
 
 
 def work_directory(start: Path) -> Path:

@@ -17,6 +17,11 @@ def exact_mean() -> pl.Expr:
     return pl.when(n > 0).then(_in_millionths().sum() / (n * _MILLIONTHS))
 
 
+def exact_total() -> pl.Expr:
+    """The sum of the column `score`, in points, whatever the order of rows."""
+    return _in_millionths().sum() / _MILLIONTHS
+
+
 def _in_millionths() -> pl.Expr:
     return (pl.col("score") * _MILLIONTHS).round().cast(pl.Int64)
 

@@ -1,6 +1,7 @@
 """What the judge, the meta-judge and the referee are asked: the template files, loaded and filled."""
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,22 @@ def fill(template: str, **values: str) -> str:
 
     Raises KeyError where a name has no value; templates that were loaded have none such.
     """
-    return _PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else match[0], template).strip()
+    return substitute(template, values).strip()
+
+
+def substitute(template: str, values: Mapping[str, str]) -> str:
+    """As `fill`, with the white space at the edges as it is."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else match[0], template)
+
+
+def check_placeholders(text: str, fields: Collection[str], what: str, where: str) -> None:
+    """Raise UserError when a text lacks a placeholder or has one that nothing fills. what: the text, for messages."""
+    found = set(_PLACEHOLDER.findall(text)) - {""}
+    for field in sorted(set(fields) - found):
+        raise UserError(f"{what} has no {{{field}}}, so the model would not see it. {where}")
+    for field in sorted(found - set(fields)):
+        known = ", ".join(sorted(fields)) or "none"
+        raise UserError(f"{what} has {{{field}}}, which nothing fills; known: {known}. {where}")
 
 
 def load_templates(files: TemplateFiles) -> Templates:
@@ -56,10 +72,5 @@ def load_templates(files: TemplateFiles) -> Templates:
         texts[name] = read_text(Path(path), where).strip()
         if not texts[name]:
             raise UserError(f"{path} is empty. {where}")
-        found = set(_PLACEHOLDER.findall(texts[name])) - {""}
-        for field in sorted(fields - found):
-            raise UserError(f"{path} has no {{{field}}}, so the model would not see it. {where}")
-        for field in sorted(found - fields):
-            known = ", ".join(sorted(fields)) or "none"
-            raise UserError(f"{path} has {{{field}}}, which nothing fills; known: {known}. {where}")
+        check_placeholders(texts[name], fields, str(path), where)
     return Templates(**texts)

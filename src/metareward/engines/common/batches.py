@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from metareward.engines.common.chat import decode, encode_chats, opened_thought
-from metareward.engines.common.interface import Completion, Request
+from metareward.engines.common.chat import decode, encode_chats, opened_thought, token_text
+from metareward.engines.common.interface import Completion, FirstLogprobs, Request
 from metareward.errors import UserError
 
 FINISH_REASONS = ("stop", "length", "content_filter")  # of a text that was written
@@ -60,31 +60,59 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def completion(
-    tokenizer: Any, prompt: EncodedRequest, sample: int, tokens: Sequence[int], finish_reason: str, ends: Sequence[int]
+    tokenizer: Any,
+    prompt: EncodedRequest,
+    sample: int,
+    tokens: Sequence[int],
+    finish_reason: str,
+    ends: Sequence[int],
+    first: Iterable[tuple[int, float]] | None = None,
 ) -> Completion:
     """A sample from its token ids. finish_reason: what the engine says; ends: the tokens that end a turn.
 
+    first: ids and log-probabilities of the first token, of which the request's first_logprobs likeliest are kept.
     A <think> that the prompt has opened is put before the text, so that a thought can be told in the text alone.
     Some servers keep the end token of a text that ended to themselves; it counts nevertheless.
     """
     closed = finish_reason == "stop" and bool(tokens) and tokens[-1] in ends
     text = opened_thought(tokenizer) + decode(tokenizer, tokens[: len(tokens) - closed])
-    return written(prompt, sample, text, len(tokens) - closed, finish_reason)
+    likeliest = likeliest_tokens(tokenizer, first, prompt.request.first_logprobs)
+    return written(prompt.request, sample, text, len(tokens) - closed, finish_reason, likeliest)
 
 
-def written(prompt: EncodedRequest, sample: int, text: str, n_tokens: int, finish_reason: str) -> Completion:
-    """A sample from its text, n_tokens long without an end token.
+def likeliest_tokens(tokenizer: Any, first: Iterable[tuple[int, float]] | None, n: int) -> FirstLogprobs | None:
+    """Completion.first_logprobs from token ids and their log-probabilities; of equally likely ones the lower id."""
+    if not n or first is None:
+        return None
+    likeliest = sorted(first, key=lambda token: (-token[1], token[0]))[:n]
+    return tuple((token_text(tokenizer, id_), logprob) for id_, logprob in likeliest)
 
-    Raises UserError for a finish reason that says neither that a text ended nor that it was cut: "abort", say, of a
-    server that is stopped.
+
+def written(
+    request: Request,
+    sample: int,
+    text: str,
+    n_tokens: int,
+    finish_reason: str,
+    first_logprobs: FirstLogprobs | None = None,
+) -> Completion:
+    """A sample from its text, n_tokens long without an end token. Raises UserError as `check_finish` does."""
+    check_finish(request, finish_reason)
+    ended = finish_reason == "stop"
+    text = text if ended else text.rstrip(HALF)
+    return Completion(request.id, sample, text, n_tokens + ended, finish_reason, first_logprobs)
+
+
+def check_finish(request: Request, finish_reason: str | None) -> None:
+    """Raise UserError for a finish reason that says neither that a text ended nor that it was cut.
+
+    It is "abort", say, of a server that is stopped.
     """
     if finish_reason not in FINISH_REASONS:
         raise UserError(
-            f"the engine gave request {prompt.request.id} up: its finish reason is {finish_reason!r}, none of "
+            f"the engine gave request {request.id} up: its finish reason is {finish_reason!r}, none of "
             f"{', '.join(FINISH_REASONS)}. Hint: dvc repro goes on from what is finished."
         )
-    ended = finish_reason == "stop"
-    return Completion(prompt.request.id, sample, text if ended else text.rstrip(HALF), n_tokens + ended, finish_reason)
 
 
 def too_long(request: Request) -> list[Completion]:

@@ -18,6 +18,7 @@ from metareward.engines.common.plain_text import PlainText
 from metareward.errors import UserError
 
 OPEN, CLOSE = "<think>", "</think>"
+_BLANK = "\u2581"  # SentencePiece's
 Message = Mapping[str, str]
 _STAND_IN = 0xF0000  # private-use characters from here on stand for the contents; no template trims or escapes them
 _NOTHING: Mapping[str, Any] = {}
@@ -77,6 +78,14 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
         text += tokenizer.decode(part, skip_special_tokens=True, clean_up_tokenization_spaces=False) if part else ""
         text, start = text + (tags[ids[place]] if place < len(ids) else ""), place + 1
     return text
+
+
+def token_text(tokenizer: Any, id_: int) -> str:
+    """The text of one token, special or not, with the blanks that decoding strips at a text's beginning."""
+    text: str = tokenizer.decode([id_], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    piece = tokenizer.convert_ids_to_tokens(id_) or ""
+    blanks = len(piece) - len(piece.lstrip(_BLANK))
+    return " " * blanks + text.lstrip(" ") if blanks else text
 
 
 def end_of_turn(tokenizer: Any) -> int:

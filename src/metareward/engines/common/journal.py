@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from metareward.engines.common.interface import Completion
 from metareward.ids import content_id
 from metareward.locks import acquire
 
-COMPLETIONS: dict[str, type[pl.DataType]] = {
+COMPLETIONS: dict[str, type[pl.DataType] | pl.DataType] = {
     "request_id": pl.String,
     "sample": pl.Int64,
     "text": pl.String,
     "n_tokens": pl.Int64,
     "finish_reason": pl.String,
+    "first_logprobs": pl.List(pl.Struct({"token": pl.String, "logprob": pl.Float64})),  # null: none
 }
 SECONDS_PER_PART = 2.0  # batches that finish faster are gathered: many small files are slow to read
 
@@ -95,7 +96,7 @@ class Journal:
         number = int(self._parts[-1].stem) + 1 if self._parts else 0
         path = self.folder / f"{number:06}.parquet"
         temporary = self.folder / f".{path.name}.tmp"
-        frame = pl.DataFrame([vars(completion) for completion in completions], schema=COMPLETIONS)
+        frame = pl.DataFrame([_row(completion) for completion in completions], schema=COMPLETIONS)
         with temporary.open("wb") as file:
             frame.write_parquet(file, compression="zstd", metadata={"fingerprint": self.fingerprint})
             file.flush()
@@ -109,7 +110,7 @@ class Journal:
     def in_order(self) -> Iterator[Completion]:
         """The completions so far, in the order in which they were written; read part by part, as far as needed."""
         for path in self._parts:
-            yield from (Completion(**row) for row in pl.read_parquet(path).iter_rows(named=True))
+            yield from (_completion(row) for row in pl.read_parquet(path).iter_rows(named=True))
 
     def read(self) -> pl.DataFrame:
         """All completions, sorted by request id and sample."""
@@ -137,22 +138,38 @@ class Journal:
         self.n_tokens += int(frame["n_tokens"].sum())
 
 
+def _row(completion: Completion) -> dict[str, Any]:
+    first = completion.first_logprobs
+    tokens = None if first is None else [{"token": token, "logprob": logprob} for token, logprob in first]
+    return vars(completion) | {"first_logprobs": tokens}
+
+
+def _completion(row: Mapping[str, Any]) -> Completion:
+    first = row["first_logprobs"]
+    tokens = None if first is None else tuple((token["token"], token["logprob"]) for token in first)
+    return Completion(**{**row, "first_logprobs": tokens})
+
+
 def run(
     complete: Callable[[Collection[str]], Iterator[list[Completion]]],
     total: int,
     journal: Journal,
     on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
     watch: Callable[[Iterable[Completion]], None] = lambda completions: None,
+    seconds_per_part: float | None = None,
 ) -> pl.DataFrame:
     """Completions of all requests, those of earlier runs included, sorted by request id and sample.
 
     complete: given the ids of the requests that are done, generates the others' completions (Generator.generate).
     total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
     and whenever a list of completions comes. watch is given all completions, those of earlier runs first; what it
-    raises ends the run, and what is finished stays. Raises RuntimeError when the generator left some out.
+    raises ends the run, and what is finished stays. seconds_per_part: from one part to the next; 0: each list of
+    completions is on disk before the next one is awaited; None: SECONDS_PER_PART. Raises RuntimeError when the
+    generator left some out.
     """
     with journal:
         tokens_before = journal.n_tokens
+        least = SECONDS_PER_PART if seconds_per_part is None else seconds_per_part
         on_progress(journal.n_completions, 0)
         watch(journal.in_order())
         pending: list[Completion] = []
@@ -164,7 +181,7 @@ def run(
                     new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
                     on_progress(journal.n_completions + len(pending), new)
                     watch(completions)
-                    if time.monotonic() - flushed >= SECONDS_PER_PART:
+                    if time.monotonic() - flushed >= least:
                         journal.append(pending)
                         pending, flushed = [], time.monotonic()
         finally:  # an interrupt, too, keeps what is finished

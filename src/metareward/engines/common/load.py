@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from metareward.engines.common.interface import Generator
+from metareward.engines.common.interface import Endpoint, Generator
 from metareward.errors import UserError
 from metareward.params import Engine, Resources, Scalar
 
@@ -31,14 +31,23 @@ def demand_libraries(settings: Engine, resources: Resources) -> None:
 
 
 def load_engine(
-    settings: Engine, resources: Resources, model: Path, seed: int, chat_template_kwargs: Mapping[str, Scalar] = NONE
+    settings: Engine,
+    resources: Resources,
+    model: Path | Endpoint,
+    seed: int,
+    chat_template_kwargs: Mapping[str, Scalar] = NONE,
 ) -> Generator:
     """The engine that settings name, in this process or in the workers of a Ray cluster (resources.ray).
 
-    seed: of the engines with one stream of draws. Raises UserError when a library that is needed is not installed, or
-    the model's chats can't be encoded (load_tokenizer).
+    model: a checkpoint's folder; or an endpoint, which is asked from this process. seed: of the engines with one stream
+    of draws. Raises UserError when a library that is needed is not installed, or the model's chats can't be encoded
+    (load_tokenizer).
     """
     demand_libraries(settings, resources)
+    if isinstance(model, Endpoint):
+        from metareward.engines.openai.chat import ChatEngine
+
+        return ChatEngine(model, resources.concurrency)
     if resources.ray:
         from metareward.engines.ray.engine import RayEngine
 

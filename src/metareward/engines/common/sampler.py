@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from metareward.engines.common.interface import Completion, Generator, Request
+from metareward.engines.common.interface import Completion, Endpoint, Generator, Request
 from metareward.engines.common.journal import COMPLETIONS, Journal, digest, fingerprint, run
 from metareward.engines.common.load import load_engine
 from metareward.ids import content_id, content_seed
@@ -23,13 +23,14 @@ def _see_nothing(_: Iterable[Completion]) -> None:
 
 
 class Sampler:
-    """A checkpoint that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
+    """A model that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
 
-    params: of these engine, resources and chat_template_kwargs. model: the checkpoint's folder. work: the folder of the
-    stage's journals. label: the stage's name in the bar.
+    params: of these engine, resources and chat_template_kwargs. model: the checkpoint's folder, or an endpoint. work:
+    the folder of the stage's journals. label: the stage's name in the bar. What an endpoint gives was paid for, so each
+    answer goes to disk at once.
     """
 
-    def __init__(self, params: Params, model: Path, work: Path, label: str) -> None:
+    def __init__(self, params: Params, model: Path | Endpoint, work: Path, label: str) -> None:
         self.engine, self.resources = params.engine, params.resources
         self.model, self.work, self.label = model, work, label
         self.chat_template_kwargs = params.chat_template_kwargs
@@ -44,7 +45,8 @@ class Sampler:
         total, asked, seed = 0, hashlib.blake2b(), 0
         for request in requests():
             total += request.n
-            asked.update(content_id(request.id, request.messages, request.n, request.sampling, request.seed).encode())
+            parts = (request.messages, request.n, request.sampling, request.seed, request.first_logprobs)
+            asked.update(content_id(request.id, *parts).encode())
             seed = request.seed
         if not total:
             return pl.DataFrame(schema=COMPLETIONS)
@@ -52,7 +54,7 @@ class Sampler:
             self.work,
             fingerprint(
                 requests=asked.hexdigest(),
-                engine=text_settings(self.engine, self.chat_template_kwargs),
+                engine=self._text_settings,
                 model=self._model_digest,
                 code=[digest(path, "*.py") for path in text_code(self.engine.name)],
             ),
@@ -74,11 +76,18 @@ class Sampler:
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
                 bar.update(completions - bar.n)
 
-            return run(complete, total, journal, show, watch)
+            return run(complete, total, journal, show, watch, 0 if isinstance(self.model, Endpoint) else None)
+
+    @property
+    def _text_settings(self) -> dict[str, object]:
+        if isinstance(self.model, Endpoint):
+            return {"name": self.engine.name, "asked": "chat"}  # all else is the server's
+        return text_settings(self.engine, self.chat_template_kwargs)
 
     @cached_property
     def _model_digest(self) -> str:
-        return digest(self.model)
+        """Of an endpoint the model's name: its address decides no text."""
+        return f"served as {self.model.model}" if isinstance(self.model, Endpoint) else digest(self.model)
 
 
 def text_code(engine: str) -> list[Path]:

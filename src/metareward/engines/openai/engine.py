@@ -7,23 +7,21 @@ Draws are the server's own. Requests carry no seed: with one, too, texts would n
 rows that run beside; and vLLM 0.32 on CPUs dies of a seeded prompt that it prefills in pieces.
 """
 
-import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openai
 
 from metareward.engines.common.batches import EncodedRequest, completion, encode, too_long, written
-from metareward.engines.common.chat import opened_thought
-from metareward.engines.common.interface import Completion, Request
+from metareward.engines.common.chat import opened_thought, token_text
+from metareward.engines.common.interface import Completion, FirstLogprobs, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
+from metareward.engines.openai.client import connect, in_flight, reason, shown_url
 from metareward.errors import UserError
 from metareward.params import Scalar
-
-RETRIES = 60  # the client waits up to 8 s between two, or as long as the server says: a restart of minutes is survived
 
 
 class OpenAIEngine:
@@ -41,8 +39,7 @@ class OpenAIEngine:
 
         concurrency: requests in flight. Raises UserError when nothing answers at base_url, or not with that model.
         """
-        key = os.environ.get("OPENAI_API_KEY", "none")
-        self.client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=RETRIES, timeout=3600)
+        self.client = connect(base_url, "(params.yaml: resources.base_url)")
         self.model, self.concurrency, self.max_context = model_path.name, concurrency, max_context
         self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         self.ends = end_tokens(model_path, self.tokenizer)
@@ -50,32 +47,19 @@ class OpenAIEngine:
             served = [model.id for model in self.client.with_options(max_retries=2).models.list()]
         except openai.OpenAIError as error:
             raise UserError(
-                f"{base_url} gives no list of models ({type(error).__name__}). Hint: start the server, and set "
-                "OPENAI_API_KEY if it wants a key. (params.yaml: resources.base_url)"
+                f"{shown_url(base_url)} gives no list of models ({type(error).__name__}). Hint: start the server, and "
+                "set OPENAI_API_KEY if it wants a key. (params.yaml: resources.base_url)"
             ) from None
         if self.model not in served:
             raise UserError(
-                f"{base_url} serves {', '.join(served) or 'nothing'}, not {self.model}. Hint: python -m "
+                f"{shown_url(base_url)} serves {', '.join(served) or 'nothing'}, not {self.model}. Hint: python -m "
                 f"vllm.entrypoints.openai.api_server --model {model_path} --served-model-name {self.model}"
             )
 
     def generate(self, requests: Iterable[Request], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """All samples of one request in a list, as answers come in. See interface.Generator."""
         missing = (request for request in requests if request.id not in done)
-        waiting = encode(self.tokenizer, missing, self.max_context)
-        running: set[Future[list[Completion]]] = set()
-        with ThreadPoolExecutor(self.concurrency) as threads:
-            try:
-                while True:
-                    for prompt in islice(waiting, self.concurrency - len(running)):
-                        running.add(threads.submit(self._ask, prompt))
-                    if not running:
-                        return
-                    answered, running = wait(running, return_when=FIRST_COMPLETED)
-                    for answer in answered:
-                        yield answer.result()
-            finally:
-                threads.shutdown(cancel_futures=True)
+        yield from in_flight(encode(self.tokenizer, missing, self.max_context), self._ask, self.concurrency)
 
     def _ask(self, prompt: EncodedRequest) -> list[Completion]:
         if not prompt.room:
@@ -89,24 +73,35 @@ class OpenAIEngine:
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_tokens=prompt.room,
-                extra_body={"return_token_ids": True, "stop_token_ids": self.ends},
+                logprobs=request.first_logprobs or None,
+                extra_body={
+                    "return_token_ids": True,
+                    "return_tokens_as_token_ids": bool(request.first_logprobs),
+                    "stop_token_ids": self.ends,
+                },
             )
         except openai.OpenAIError as error:
-            raise UserError(f"the server did not answer request {request.id}: {_reason(error)}") from None
+            raise UserError(f"the server did not answer request {request.id}: {reason(error)}") from None
         return [self._completion(prompt, choice) for choice in answer.choices]
 
     def _completion(self, prompt: EncodedRequest, choice: Any) -> Completion:
         """vLLM returns token ids; from another server's text their number is what the text has."""
-        tokens = getattr(choice, "token_ids", None)
+        tokens, first = getattr(choice, "token_ids", None), self._first_logprobs(prompt, choice)
         if tokens:
-            return completion(self.tokenizer, prompt, choice.index, tokens, choice.finish_reason, self.ends)
+            found = completion(self.tokenizer, prompt, choice.index, tokens, choice.finish_reason, self.ends)
+            return replace(found, first_logprobs=first)
         n_tokens = len(self.tokenizer(choice.text, add_special_tokens=False)["input_ids"])
-        return written(
-            prompt, choice.index, opened_thought(self.tokenizer) + choice.text, n_tokens, choice.finish_reason
-        )
+        text = opened_thought(self.tokenizer) + choice.text
+        return written(prompt.request, choice.index, text, n_tokens, choice.finish_reason, first)
 
+    def _first_logprobs(self, prompt: EncodedRequest, choice: Any) -> FirstLogprobs | None:
+        """vLLM names tokens by their ids, as token_id:7; another server by their texts."""
+        top = getattr(getattr(choice, "logprobs", None), "top_logprobs", None)
+        if not prompt.request.first_logprobs or not top or not top[0]:
+            return None
+        likeliest = sorted(top[0].items(), key=lambda token: -token[1])[: prompt.request.first_logprobs]
+        return tuple((self._text(name), logprob) for name, logprob in likeliest)
 
-def _reason(error: openai.OpenAIError) -> str:
-    """What went wrong, in one line and without what was sent."""
-    status = getattr(error, "status_code", None)
-    return f"{type(error).__name__}{f' (HTTP {status})' if status else ''}"
+    def _text(self, name: str) -> str:
+        named = re.fullmatch(r"token_id:(\d+)", name)
+        return token_text(self.tokenizer, int(named[1])) if named else name

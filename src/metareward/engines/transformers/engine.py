@@ -30,7 +30,7 @@ from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
 from metareward.engines.transformers.attention import supports
 from metareward.engines.transformers.padded import PaddedRows
-from metareward.engines.transformers.sampling import sample_tokens, uniform_streams
+from metareward.engines.transformers.sampling import sample_tokens, top_logprobs, uniform_streams
 from metareward.engines.transformers.tree import Tree, compaction, use_tree
 from metareward.errors import UserError
 from metareward.params import Scalar
@@ -101,6 +101,7 @@ class TransformersEngine:
         make = Tree if self.shares_prefixes else PaddedRows
         running = make(self.model, [prompt.tokens for prompt in prompts], copies, int(room.max()))
         logits = running.prefill()
+        first = self._first_logprobs(rows, logits)
         places = np.arange(len(rows))  # of the running rows among all
         step = 0
         while True:
@@ -121,9 +122,18 @@ class TransformersEngine:
             logits = running.step(tokens)
         finishes = np.where(ended, "stop", "length").tolist()
         return [
-            completion(self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), finish, self.ends)
+            completion(
+                self.tokenizer, prompt, sample, written[row, : lengths[row]].tolist(), finish, self.ends, first.get(row)
+            )
             for row, (prompt, sample, finish) in enumerate(zip(rows, samples, finishes, strict=True))
         ]
+
+    @staticmethod
+    def _first_logprobs(rows: Sequence[EncodedRequest], logits: torch.Tensor) -> dict[int, list[tuple[int, float]]]:
+        """The likeliest first tokens of the rows whose requests want them; logits: [rows, vocabulary]."""
+        asking = [place for place, row in enumerate(rows) if row.request.first_logprobs]
+        most = max((rows[place].request.first_logprobs for place in asking), default=0)
+        return dict(zip(asking, top_logprobs(logits[asking], most), strict=True)) if asking else {}
 
 
 def _max_context(config: Any, wanted: int | None) -> int:

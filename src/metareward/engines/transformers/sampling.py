@@ -20,6 +20,12 @@ def uniform_streams(keys: Sequence[tuple[int, str, int]], steps: int) -> Tensor:
     return torch.from_numpy(np.stack(streams))
 
 
+def top_logprobs(logits: Tensor, n: int) -> list[list[tuple[int, float]]]:
+    """For each row the n likeliest tokens and their log-probabilities, in float32; logits: [rows, vocabulary]."""
+    values, ids = logits.float().log_softmax(dim=-1).topk(min(n, logits.shape[-1]), dim=-1)
+    return [list(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)]
+
+
 def sample_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> Tensor:
     """One token for each row, [rows]: the most likely one at temperature 0, else a draw from the nucleus.
 

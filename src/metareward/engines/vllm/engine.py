@@ -58,6 +58,7 @@ class VllmEngine:
                 enable_prefix_caching=True,
                 enforce_eager=on_cpu,  # compiling takes minutes there and wins little
                 generation_config="vllm",  # ours alone: no sampling defaults of the model's
+                logprobs_mode="raw_logprobs",  # the model's own distribution
                 disable_log_stats=False,
             )
         except ValueError as error:
@@ -93,7 +94,10 @@ class VllmEngine:
     def _completions(self, prompt: EncodedRequest, output: Any) -> list[Completion]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
         return [
-            completion(self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason, self.ends) for s in samples
+            completion(
+                self.tokenizer, prompt, s.index, list(s.token_ids), s.finish_reason, self.ends, _first_logprobs(s)
+            )
+            for s in samples
         ]
 
     def _sampling(self, prompt: EncodedRequest) -> SamplingParams:
@@ -103,7 +107,13 @@ class VllmEngine:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=prompt.room,
+            logprobs=prompt.request.first_logprobs or None,
             stop_token_ids=self.ends,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+
+
+def _first_logprobs(sample: Any) -> list[tuple[int, float]] | None:
+    """The likeliest first tokens, and the one that was drawn, before temperature (logprobs_mode raw_logprobs)."""
+    return [(id_, found.logprob) for id_, found in sample.logprobs[0].items()] if sample.logprobs else None

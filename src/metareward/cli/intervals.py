@@ -1,0 +1,31 @@
+"""plots/intervals.json: values with their intervals, as the commands look them up."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+INTERVALS = Path("plots/intervals.json")
+BEFORE = "difference_to_before"
+# by group of metrics.json, metric and checkpoint: value, ci_low, ci_high, n
+Intervals = Mapping[tuple[str, str, str], Mapping[str, Any]]
+
+
+def read_intervals() -> Intervals:
+    """Those of plots/intervals.json; none where a run has not made it."""
+    try:
+        rows = json.loads(INTERVALS.read_text())
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for row in rows:
+        groups = [row["benchmark"]] if row["other"] is None else [f"difference_to_{row['other']}"]
+        metric = row["metric"] + (f"_by_{row['referee']}" if row["referee"] else "")
+        for group in [*groups, *([BEFORE] if row.get("before") else [])]:
+            found[group, metric, row["checkpoint"]] = row
+    return found
+
+
+def judge_of(name: str, metric: str) -> str | None:
+    """The judge in the name that a metric has in metrics.json: win_rate_by_gpt-4 is gpt-4's; null: another metric's."""
+    return name.removeprefix(f"{metric}_by_") if name.startswith(f"{metric}_by_") else None
