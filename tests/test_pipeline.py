@@ -19,7 +19,11 @@ from pipeline import ROOT, Clone, stages_run
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "report",
     "questions", "categories",
-    *(f"{stage}@{name}" for stage in ("evaluate", "compare", "answer", "grade") for name in ("seed", "sft", "m1", "m2")),
+    *(
+        f"{stage}@{name}"
+        for stage in ("evaluate", "compare", "answer", "grade")
+        for name in ("seed", "sft", "m1", "m2")
+    ),
     *(
         f"{stage}@{name}"
         for stage in (
