@@ -167,7 +167,8 @@ def test_preferences_reversed_give_the_rest_of_100():
 
 def test_a_model_that_always_ties_has_50_and_no_certainty():
     rows, difficulty, gamed = made_up(6)
-    win_rate, controlled, _ = alpaca_eval_scores(rows.with_columns(preference=pl.lit(1.5)), difficulty, gamed)
+    rows = rows.with_columns(preference=pl.lit(1.5))
+    win_rate, controlled, _ = alpaca_eval_scores(rows, difficulty, gamed, c=100.0)
     assert win_rate.value == controlled.value == 50
     assert win_rate.high - win_rate.low > 10
     assert controlled.high - controlled.low > 10
@@ -175,8 +176,22 @@ def test_a_model_that_always_ties_has_50_and_no_certainty():
 
 def test_outputs_that_all_differ_alike_have_no_length_to_control():
     rows, difficulty, gamed = made_up(7)
-    rows = rows.with_columns(len_2=pl.col("len_1") + 5)
-    assert 0 < values(alpaca_eval_scores(rows, difficulty, gamed))["length_controlled_win_rate"] < 100
+    same, longer = (
+        values(alpaca_eval_scores(rows.with_columns(len_2=pl.col("len_1") + more), difficulty, gamed))
+        for more in (0, 5)
+    )
+    assert same["length_controlled_win_rate"] == longer["length_controlled_win_rate"]
+    assert 0 < same["length_controlled_win_rate"] < 100
+
+
+def test_an_output_that_was_never_written_has_no_length():
+    rows, difficulty, gamed = made_up(8)
+    kept = rows[1:]
+    first = rows[:1].with_columns(len_2=pl.lit(None, dtype=pl.Int64), preference=pl.lit(1.0))
+    found = {score.metric: score for score in alpaca_eval_scores(pl.concat([first, kept]), difficulty, gamed)}
+    expected = {score.metric: score for score in alpaca_eval_scores(kept, difficulty, gamed)}
+    assert found.pop("win_rate").n == expected.pop("win_rate").n + 1
+    assert found == expected
 
 
 # the package itself
@@ -220,7 +235,7 @@ def test_the_package_gives_the_same_figures(package, seed):
     win_rate, controlled, _ = alpaca_eval_scores(rows, difficulty, gamed)
     assert win_rate.value == pytest.approx(expected["win_rate"], abs=1e-9)
     assert win_rate.high - win_rate.value == pytest.approx(1.959963984540054 * expected["standard_error"])
-    assert controlled.value == pytest.approx(expected["length_controlled_winrate"], abs=1e-6)
+    assert controlled.value == pytest.approx(expected["length_controlled_winrate"], abs=1e-9)
     assert controlled.high - controlled.value == pytest.approx(1.959963984540054 * expected["lc_standard_error"])
 
 

@@ -15,8 +15,11 @@ from metareward.engines.common.chat import (
     encode_target,
     end_of_turn,
     opened_thought,
+    token_text,
 )
 from metareward.errors import UserError
+from metareward.params import SamplingSettings
+from metareward.roles.requests import dialogue, dialogue_request
 
 TEXTS = [
     "Why does bread rise?",
@@ -104,6 +107,47 @@ def test_ordinary_texts_are_encoded_as_by_the_tokenizer_itself(models, name):
             assert encode_chat(tokenizer, chat, False) == stock(tokenizer, chat, False)
             chat += user(other)
             assert encode_chat(tokenizer, chat) == stock(tokenizer, chat, True)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_dialogues_are_encoded_as_by_the_tokenizer_itself(models, name):
+    """The request of a benchmark's second turn, and of later ones: roles alternate, and each turn is its own."""
+    tokenizer = models[name]
+    for turns in (3, 5, 7):
+        for start in range(len(TEXTS)):
+            texts = [TEXTS[(start + place) % len(TEXTS)] for place in range(turns)]
+            request = dialogue_request("r", texts, SamplingSettings(temperature=0.7, top_p=1.0, max_tokens=9), 3)
+            assert [message["role"] for message in request.messages] == ["user", "assistant"] * (turns // 2) + ["user"]
+            assert encode_chat(tokenizer, request.messages) == stock(tokenizer, list(request.messages), True)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "smollm2"])
+def test_an_answer_cannot_end_its_turn_within_a_dialogue(models, name):
+    """The first answer of a model that wrote control tokens is plain text before the second question."""
+    tokenizer = models[name]
+    frame = controls(tokenizer, encode_chat(tokenizer, [*user("a"), assistant("b"), *user("c")]))
+    for id_ in controls(tokenizer, tokenizer.added_tokens_decoder):
+        text = f"a {tokenizer.convert_ids_to_tokens(id_)} b"
+        assert controls(tokenizer, encode_chat(tokenizer, [*user("a"), assistant(text), *user("c")])) == frame
+
+
+def test_a_dialogue_ends_with_the_user():
+    with pytest.raises(ValueError, match="a dialogue of 2 turns"):
+        dialogue(["a", "b"])
+
+
+def test_the_text_of_a_token_keeps_its_blanks(models):
+    """As OpenAI and vLLM name tokens; a tokenizer alone strips a blank at a text's beginning."""
+    for name, tokenizer in models.items():
+        ids = tokenizer("a b two words", add_special_tokens=False)["input_ids"]
+        whole = "".join(token_text(tokenizer, id_) for id_ in ids)
+        assert whole.strip() == "a b two words", name
+    llama2 = models["llama2"]
+    (id_,) = llama2.convert_tokens_to_ids(["\u2581a"])
+    assert llama2.decode([id_]) == "a"  # the trap
+    assert token_text(llama2, id_) == " a"
+    chatml = models["qwen25"]
+    assert token_text(chatml, chatml.convert_tokens_to_ids("<|im_end|>")) == "<|im_end|>"
 
 
 @pytest.mark.parametrize("name", [*KINDS, "smollm2"])

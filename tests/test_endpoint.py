@@ -72,6 +72,9 @@ def test_each_sample_is_a_request_with_its_own_number_of_tokens():
         (top(M=-2.5, m=-0.1, x=-9999.0), (("m", -0.1), ("M", -2.5))),  # sorted, and no more than asked for
         (top(), None),
         ({"content": []}, None),
+        ({"content": [None]}, None),
+        ({"content": [{"token": "m", "logprob": -0.1}]}, None),
+        ({"content": [{"top_logprobs": [None, {}, {"token": "m", "logprob": None}]}]}, None),
         ({"content": None}, None),
         ({}, None),
         (None, None),
@@ -134,6 +137,7 @@ def test_every_fault_that_passes_is_survived_and_the_answers_come_to_their_own()
         "empty": [(200, {"choices": []}), (200, {"choices": None, "error": {"message": "overloaded"}})],
         "no json": [(200, b'{"choices": [{'), (200, b"<html>", {"Content-Type": "text/html"})],
         "no object": [(200, []), (200, None)],
+        "no choice": [(200, {"choices": [None]}), (200, {"choices": {}})],
         "all": [busy, DROP, (200, {})],
     }
     requests = [ask(f"r{place}", text) for place, text in enumerate([*faults, "fine"])]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ ENGINE = PARAMS.engine.model_copy(update={"transformers": LOCAL})
 RAY = PARAMS.resources.model_copy(update={"ray": True})
 TEXTS = [json.loads(line)["prompt"] for line in (ROOT / "data/samples/prompts.jsonl").read_text().splitlines()]
 REQUESTS = [
-    Request(f"r{number}", [{"role": "user", "content": text}], 3, Sampling(0.8, 0.95, 24), 1)
+    Request(f"r{number}", [{"role": "user", "content": text}], 3, Sampling(0.8, 0.95, 24), 1, number % 3)
     for number, text in enumerate(TEXTS[:48])
 ]
 
@@ -51,7 +52,7 @@ def expected(tiny_model, cores):
 
 
 def rows(batches):
-    return sorted((c.request_id, c.sample, c.text, c.n_tokens, c.finish_reason) for batch in batches for c in batch)
+    return sorted(astuple(c) for batch in batches for c in batch)
 
 
 def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metareward.engines.common.chat import encode_chat
+from metareward.engines.common.chat import encode_chat, token_text
 from metareward.engines.common.interface import Request, Sampling
 from metareward.engines.transformers.engine import TransformersEngine
 from metareward.engines.transformers.padded import PaddedRows
@@ -284,5 +285,80 @@ def test_greedy_texts_of_the_real_model_are_those_of_its_own_generate(smollm2):
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     for request, completion in zip(asked, flat(engine.generate(asked)), strict=True):
         ids = torch.tensor([encode_chat(engine.tokenizer, request.messages)])
+        whole = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16)[0]
+        assert completion.text == engine.tokenizer.decode(whole[ids.shape[1] :], skip_special_tokens=True)
+
+
+def first_tokens(model, tokenizer, request):
+    """The stock model's log-probabilities of the first token, by token, in the order of the vocabulary."""
+    ids = torch.tensor([encode_chat(tokenizer, request.messages)])
+    with torch.inference_mode():
+        return model(ids).logits[0, -1].float().log_softmax(-1)
+
+
+@pytest.mark.parametrize("folder", ["tiny_model", "windowed_model"])  # over the tree, and on padded rows
+def test_log_probabilities_of_the_first_token_are_the_stock_models(request, folder):
+    """Before temperature and top_p, in the order of likelihood, as many as each request of a batch asks for."""
+    from transformers import AutoModelForCausalLM
+
+    folder = request.getfixturevalue(folder)
+    engine = TransformersEngine(folder, dtype="float32")
+    stock = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    asked = [replace(r, first_logprobs=first) for r, first in zip(requests(TEXTS[:4], n=2), (5, 0, 1, 20), strict=True)]
+    asked.append(replace(asked[0], id="greedy", sampling=Sampling(0.0, 1.0, 1)))
+    found = flat(engine.generate(asked))
+    plain = flat(engine.generate([replace(r, first_logprobs=0) for r in asked]))
+    assert [replace(c, first_logprobs=None) for c in found] == plain  # to ask for them changes no text
+    by_request = {c.request_id: c.first_logprobs for c in found}
+    assert all(c.first_logprobs == by_request[c.request_id] for c in found)  # of all samples the same
+    np.testing.assert_allclose(*(list(dict(by_request[id_]).values()) for id_ in ("greedy", "r0")), atol=1e-5)
+    assert by_request["r1"] is None
+    for one in asked:
+        if one.first_logprobs:
+            values, ids = first_tokens(stock, engine.tokenizer, one).topk(one.first_logprobs)
+            assert [token for token, _ in by_request[one.id]] == [
+                token_text(engine.tokenizer, id_) for id_ in ids.tolist()
+            ]
+            np.testing.assert_allclose([value for _, value in by_request[one.id]], values.numpy(), atol=1e-5)
+
+
+def test_the_log_probability_of_a_text_that_the_model_is_sure_of_is_its_own(smollm2):
+    """SmolLM2 begins an answer to such a question with its first word; the token keeps its name, blank and all."""
+    engine = TransformersEngine(smollm2, dtype="float32")
+    (asked,) = requests(["What is the capital of France? Answer in one word."], n=1, temperature=0.0, max_tokens=1)
+    (found,) = flat(engine.generate([replace(asked, first_logprobs=5)]))
+    assert found.first_logprobs[0][0] == found.text
+    assert found.first_logprobs[0][1] == max(value for _, value in found.first_logprobs) < 0
+    assert sum(np.exp(value) for _, value in found.first_logprobs) < 1
+
+
+def dialogue(*texts):
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+
+
+def test_dialogues_that_begin_alike_share_the_beginning_and_get_the_stock_models_texts(smollm2):
+    """Two-turn and three-turn questions about one first answer: its tokens are computed once."""
+    from transformers import AutoModelForCausalLM
+
+    engine = TransformersEngine(smollm2, dtype="float32")
+    answer = "Bread rises because yeast eats the sugar in the dough and gives off gas. " * 4
+    first = (TEXTS[0], answer)
+    chats = [
+        dialogue(*first, "Shorter, please."),
+        dialogue(*first, "Now as a poem."),
+        dialogue(*first, "Shorter, please.", "Yeast makes gas.", "And without yeast?"),
+        dialogue(TEXTS[0]),
+    ]
+    sampling = Sampling(0.0, 1.0, 16)
+    asked = [Request(f"d{place}", chat, 1, sampling, 1) for place, chat in enumerate(chats)]
+    prompts = [encode_chat(engine.tokenizer, chat) for chat in chats]
+    segments, _ = grow_tree(prompts)
+    shared = len(engine.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    assert sum(len(segment.tokens) for segment in segments) < sum(map(len, prompts)) - 2 * shared
+    model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    for one, completion in zip(asked, flat(engine.generate(asked)), strict=True):
+        ids = engine.tokenizer.apply_chat_template(
+            one.messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
         whole = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16)[0]
         assert completion.text == engine.tokenizer.decode(whole[ids.shape[1] :], skip_special_tokens=True)

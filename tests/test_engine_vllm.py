@@ -2,22 +2,27 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+import polars as pl
 import pytest
 import ray
+from vllm_server import KEY, Server
 
 from metareward.engines.common import sampler
 from metareward.engines.common.interface import Request, Sampling
 from metareward.engines.common.load import load_engine
 from metareward.engines.common.tokenizer import load_tokenizer
+from metareward.engines.judges import load_judge
+from metareward.engines.openai import chat
+from metareward.errors import UserError
 from metareward.load_params import load_params
+from metareward.params import BenchmarkJudge, JudgeEndpoint
 
 pytest.importorskip("vllm")
 
@@ -28,9 +33,6 @@ def engine_of(name):
     """The demo's settings for an engine, in float32."""
     own = {key: getattr(PARAMS.engine, key).model_copy(update={"dtype": "float32"}) for key in ("transformers", "vllm")}
     return PARAMS.engine.model_copy(update={"name": name, **own})
-
-
-KEY = "a-key-that-must-not-be-seen"
 
 
 def request(name, text, n=1, temperature=0.0, max_tokens=12):
@@ -56,12 +58,51 @@ def expected(smollm2, greedy):
 
 
 @pytest.fixture(scope="module")
+def judged():
+    """What a judge is asked: a dialogue among single turns, some with log-probabilities of the first token."""
+    dialogue = ["Name three colours.", "Red, green and blue.", "Now three animals."]
+    messages = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(dialogue)]
+    first = request("which", "Which is better, m or M? Answer with one letter.", max_tokens=1)
+    asked = [replace(first, first_logprobs=5), replace(first, id="which too", first_logprobs=20)]
+    asked += [replace(request("plain", "Name three colours."), first_logprobs=3), request("none", "Name a fish.")]
+    return [*asked, replace(request("dialogue", ""), messages=messages, first_logprobs=5)]
+
+
+@pytest.fixture(scope="module")
+def locally(smollm2, judged):
+    """What the local engine says to that."""
+    batches = load_engine(engine_of("transformers"), PARAMS.resources, smollm2, 1).generate(judged)
+    return {completion.request_id: completion for batch in batches for completion in batch}
+
+
+def check_judged(completions, locally):
+    """The same texts, and the same first tokens in the same order with the same log-probabilities."""
+    found = {completion.request_id: completion for completion in completions}
+    assert found.keys() == locally.keys()
+    for id_, completion in found.items():
+        assert replace(completion, first_logprobs=None) == replace(locally[id_], first_logprobs=None)
+        ours, theirs = completion.first_logprobs, locally[id_].first_logprobs
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert [token for token, _ in ours] == [token for token, _ in theirs]
+            assert [value for _, value in ours] == pytest.approx([value for _, value in theirs], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
 def engine(smollm2):
     return load_engine(engine_of("vllm"), PARAMS.resources, smollm2, 1)
 
 
 def test_greedy_texts_are_those_of_the_local_engine(engine, greedy, expected):
     assert rows(engine.generate(greedy)) == expected
+
+
+def test_log_probabilities_and_dialogues_are_those_of_the_local_engine(engine, judged, locally):
+    check_judged([completion for batch in engine.generate(judged) for completion in batch], locally)
+    sampled = replace(judged[0], id="sampled", sampling=Sampling(1.5, 0.3, 4), n=3)
+    found = [completion for batch in engine.generate([sampled]) for completion in batch]
+    for completion in found:  # before temperature and top_p, also of a token that is none of the likeliest
+        assert [token for token, _ in completion.first_logprobs] == [t for t, _ in locally["which"].first_logprobs]
 
 
 def test_every_request_has_all_its_samples_or_a_reason(engine):
@@ -92,44 +133,6 @@ def test_a_worker_of_rays_gives_the_rows_of_vllm(monkeypatch, smollm2, greedy, e
     assert rows(batches) == expected
 
 
-class Server:
-    """vLLM's own server of the model, on a port of its own."""
-
-    def __init__(self, model, log):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.model, self.log, self.process = model, log, None
-
-    def start(self):
-        command = f"-m vllm.entrypoints.openai.api_server --model {self.model} --served-model-name {self.model.name}"
-        options = f"--host 127.0.0.1 --port {self.port} --dtype float32 --max-model-len 2048 --enforce-eager"
-        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-1", **os.environ}
-        environment |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, *command.split(), *options.split(), "--api-key", KEY],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def wait(self):
-        while self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1)
-            except OSError:
-                time.sleep(1)
-            else:
-                return
-        raise RuntimeError("the server did not start")
-
-    def kill(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def server(smollm2, tmp_path_factory):
     with (tmp_path_factory.mktemp("server") / "log").open("w") as log:
@@ -151,6 +154,95 @@ def settings(server, monkeypatch):
 
 def test_a_server_gives_the_texts_of_the_local_engine(settings, smollm2, greedy, expected):
     assert rows(load_engine(*settings, smollm2, 1).generate(greedy)) == expected
+
+
+def test_a_server_gives_the_log_probabilities_of_the_local_engine(settings, smollm2, judged, locally):
+    batches = load_engine(*settings, smollm2, 1).generate(judged)
+    check_judged([completion for batch in batches for completion in batch], locally)
+
+
+def judge_at(server, folder, logprobs=True, concurrency=16):
+    """The model behind the server as a judge that is known by its name alone, with its journals in a folder."""
+    name = server.model.name
+    judges = {name: JudgeEndpoint(base_url=f"http://127.0.0.1:{server.port}/v1", key="JUDGE_KEY")}
+    params = PARAMS.model_copy(
+        update={"resources": PARAMS.resources.model_copy(update={"judges": judges, "concurrency": concurrency})}
+    )
+    judge = BenchmarkJudge(engine="openai", model=name, logprobs=logprobs)
+    return load_judge(judge, params, folder / ".work/grade@m1", "grade", "benchmarks.mt_bench.judge")
+
+
+def test_a_judge_behind_a_server_says_what_the_local_engine_says(server, monkeypatch, tmp_path, judged, locally):
+    """Asked by messages: the server applies the chat template, of a dialogue too."""
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    seen = []
+    judge_at(server, tmp_path)(lambda: judged, watch=seen.extend)
+    check_judged(seen, locally)
+    without = [replace(request, first_logprobs=0) for request in judged]
+    table = judge_at(server, tmp_path, logprobs=False)(lambda: without)
+    assert table["first_logprobs"].null_count() == len(judged)
+    assert dict(table.select("request_id", "text").iter_rows()) == {id_: c.text for id_, c in locally.items()}
+
+
+def test_a_judge_is_refused_with_what_to_do(server, monkeypatch, tmp_path, judged):
+    monkeypatch.setenv("JUDGE_KEY", "another")
+    with pytest.raises(UserError, match="does not take the key in the environment variable") as error:
+        judge_at(server, tmp_path)(lambda: judged)
+    assert "another" not in str(error.value)
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    with pytest.raises(UserError, match=r"gives no 21 log-probabilities.*benchmarks.mt_bench.judge.logprobs"):
+        judge_at(server, tmp_path)(lambda: [replace(judged[0], first_logprobs=21)])
+    judge = judge_at(server, tmp_path)
+    judge.model = replace(judge.model, model="gpt-4")
+    with pytest.raises(UserError, match=r"is not there.*benchmarks.mt_bench.judge.model"):
+        judge(lambda: judged)
+
+
+def test_a_prompt_that_is_too_long_for_the_server_and_a_limit_that_is(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    asked = [request("a", "Name a fish."), request("b", "word " * 3000), request("c", "Name a bird.", max_tokens=4096)]
+    table = judge_at(server, tmp_path)(lambda: [*asked, request("d", "word " * 2010, max_tokens=500)])
+    assert table["finish_reason"].to_list()[:2] == ["length", "too_long"]
+    assert table["finish_reason"].to_list()[2] in ("stop", "length")
+    assert table["text"].is_null().to_list() == [False, True, False, False]
+    assert 0 < table["n_tokens"][3] < 100  # what the context had room for
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_engine_vllm import *
+server = Server(Path(sys.argv[3]), None)
+server.port = int(sys.argv[4])
+judge_at(server, Path(sys.argv[2]), concurrency=4)(lambda: asked_of_the_judge())
+"""
+
+
+def asked_of_the_judge():
+    return [replace(request(f"{n:03}", f"Tell me of {n}.", 1, 0.8, 12), first_logprobs=5) for n in range(40)]
+
+
+def test_a_judge_that_is_killed_asks_nothing_twice(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", CLIENT, here, str(tmp_path), str(server.model), str(server.port)]
+    client = subprocess.Popen(command, env={**os.environ})
+    work = tmp_path / ".work/grade@m1"
+    while len(list(work.glob("*/0*.parquet"))) < 8:
+        assert client.poll() is None
+        time.sleep(0.05)
+    os.kill(client.pid, signal.SIGKILL)
+    client.wait()
+    kept = {id_ for path in work.glob("*/0*.parquet") for id_ in pl.read_parquet(path)["request_id"]}
+    assert 8 <= len(kept) < 40
+    sent = []
+    ask = chat.ChatEngine._ask
+    monkeypatch.setattr(chat.ChatEngine, "_ask", lambda self, asked: (sent.append(asked.id), ask(self, asked))[1])
+    table = judge_at(server, tmp_path, concurrency=4)(asked_of_the_judge)
+    assert sorted(sent) == sorted({request.id for request in asked_of_the_judge()} - kept)
+    assert table["request_id"].to_list() == [request.id for request in asked_of_the_judge()]
+    assert table["first_logprobs"].list.len().to_list() == [5] * 40
+    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_server_that_dies_and_comes_back_costs_the_requests_in_flight(

@@ -9,17 +9,33 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from metareward.engines.common.interface import Endpoint, Request, Sampling
 from metareward.engines.judges import check_judge, endpoint_of, load_judge
 from metareward.engines.openai import chat, client
 from metareward.engines.transformers.engine import TransformersEngine
 from metareward.errors import UserError
+from metareward.load_params import parse_params
 from metareward.params import JudgeEndpoint
 from metareward.pipeline.journals import list_journals
 from metareward.pipeline.plan import judge_cost
 
-from chat_server import GPT, PARAMS, WHERE, ChatServer, ask, at, chat_answer, judge, refusal, resources, some_of, top
+from chat_server import (
+    GPT,
+    PARAMS,
+    ROOT,
+    WHERE,
+    ChatServer,
+    ask,
+    at,
+    chat_answer,
+    judge,
+    refusal,
+    resources,
+    some_of,
+    top,
+)
 from tiny import save_tiny_model
 
 KEY = "sk-a-key-that-must-not-be-seen"
@@ -101,6 +117,72 @@ def test_a_judge_without_an_address_is_refused_at_once():
     own = shared.model_copy(update={"judges": {GPT: JudgeEndpoint(base_url="https://a/v1", key="K")}})
     assert endpoint_of(GPT, own, WHERE) == Endpoint(GPT, "https://a/v1", "K", WHERE)
     assert endpoint_of("another", own, WHERE) == Endpoint("another", "http://localhost:8000/v1", None, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("judges", "line"),
+    [
+        (5, "resources.judges is 5; it must be a mapping of judges' models to endpoints"),
+        ({GPT: None}, f"resources.judges.{GPT} is None; it must be a mapping of judges' models"),
+        ({GPT: {"url": "x"}}, f"resources.judges.{GPT}.url is not a known key. Do you mean 'base_url'"),
+        ({GPT: {"base_ur": "x"}}, f"resources.judges.{GPT}.base_ur is not a known key. Do you mean 'base_url'"),
+        ({GPT: {"base_url": 1.5}}, "base_url is 1.5; YAML reads it as a number or a date"),
+        ({GPT: {"dollars_per_million_in": -1}}, "dollars_per_million_in is -1.0; it must be a number >= 0, or null."),
+        (
+            {GPT: {"dollars_per_million_out": "x"}},
+            "dollars_per_million_out is 'x'; it must be a number >= 0, or null.",
+        ),
+        ({4.5: {}}, "resources.judges.4.5 is no key"),
+    ],
+)
+def test_what_is_wrong_with_endpoints_in_params_is_one_line(judges, line):
+    values = yaml.safe_load((ROOT / "profiles/tiny.yaml").read_text())
+    values["resources"]["judges"] = judges
+    with pytest.raises(UserError) as error:
+        parse_params(values)
+    assert str(error.value).startswith(line)
+    assert "params.yaml: resources.judges" in str(error.value)
+
+
+def test_endpoints_in_params_may_leave_out_what_they_share_and_be_spelt_in_any_way():
+    values = yaml.safe_load((ROOT / "profiles/tiny.yaml").read_text())
+    assert parse_params(values).resources.judges == {}
+    values["resources"]["judges"] = {
+        "gpt-4.1": {"key": "K", "dollars_per_million_in": "1e1", "dollars_per_million_out": 30},
+        "org/model": {"base_url": "null", "key": None},
+        7: {},
+    }
+    assert parse_params(values).resources.judges == {
+        "gpt-4.1": JudgeEndpoint(key="K", dollars_per_million_in=10.0, dollars_per_million_out=30.0),
+        "org/model": JudgeEndpoint(),
+        "7": JudgeEndpoint(),
+    }
+
+
+def test_dvc_reads_params_with_judges_of_any_name(tmp_path):
+    """It resolves ${...} of dvc.yaml in params.yaml, whose keys may hold points and slashes."""
+    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    judges = {"gpt-4.1-mini": {"key": "K"}, "org/model": {"base_url": "http://localhost:1/v1"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"resources": {"judges": judges}, "name": "a"}))
+    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: echo ${name}\n")
+    out = subprocess.run(["dvc", "repro"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "echo a" in out
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/v1", "http://", "http://a:port/v1", "http://[a/v1", "ftp://a/v1", "a b"]
+)
+def test_an_address_that_is_none_is_said(url, tmp_path):
+    with pytest.raises(UserError, match=r"is no address; it must be one like http://localhost:8000/v1\. \(params.yaml"):
+        at(url, tmp_path)(lambda: [ask("r")])
+
+
+def test_a_served_model_takes_no_variables_of_a_template():
+    """They would be dropped without a word: the template is the server's."""
+    given = judge().model_copy(update={"chat_template_kwargs": {"enable_thinking": False}})
+    with pytest.raises(UserError, match=rf"chat_template_kwargs is .*must be {{}}.*{WHERE}.chat_template_kwargs"):
+        check_judge(given, resources("http://127.0.0.1:9/v1"), WHERE)
 
 
 # The journal

@@ -66,6 +66,19 @@ def test_intervals_draw_questions_with_both_their_turns():
     assert mt_bench_scores(table.sample(fraction=1, shuffle=True, seed=1), rounds=2000) == [mean, first, second]
 
 
+def test_a_question_with_two_ratings_weighs_more_than_one_with_one():
+    """As it does in the mean: a drawn question brings all its ratings."""
+    table = ratings(*((f"{n:02}", 1, None, 2.0) for n in range(20)), *((f"{n:02}", 2, None, 9.0) for n in range(9, 40)))
+    mean, *_ = mt_bench_scores(table, rounds=4000)
+    drawn = np.random.default_rng(0).integers(0, 40, (4000, 40))
+    sums, counts = np.zeros(40), np.zeros(40)
+    for question, rating in table.select("question_id", "rating").iter_rows():
+        sums[int(question)] += rating
+        counts[int(question)] += 1
+    expected = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    assert (mean.low, mean.high) == pytest.approx(expected, abs=0.06)
+
+
 def test_equal_ratings_claim_no_certainty_and_none_have_no_mean():
     mean, first, second = mt_bench_scores(ratings(*((f"{n}", 1, None, 10.0) for n in range(10))))
     assert mean == first.__class__("mean", *list(vars(first).values())[1:])

@@ -150,7 +150,7 @@ def test_another_clone_pulls_all_of_a_run_and_has_nothing_to_do(finished, tmp_pa
     """The profile's inputs lie where git ignores them: what `metareward check` says mends that."""
     clone, _, outputs = finished
     lines = re.findall(r"another clone .*?: (git add .*?) && git commit \(params", clone.run("metareward check"))
-    assert len(lines) == 8
+    assert len(lines) == 13
     clone.run(f"dvc remote add --force --default store '{tmp_path / 'store'}' && {' && '.join(lines)}")
     clone.commit("all that another clone needs")
     clone.run("dvc push --quiet")
@@ -194,6 +194,7 @@ def ablations(finished):
 def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
     after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "report"}
+    after |= {"answer@m2", "grade@m2"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
     assert "actor-pairs@m2" in one

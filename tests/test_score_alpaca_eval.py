@@ -6,18 +6,21 @@ import random
 import resource
 import subprocess
 import sys
+import time
 
 import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from metareward import text_files
 from metareward.cli.main import app
 from metareward.inputs import alpaca_eval_constants
 from metareward.inputs.alpaca_eval_instructions import instruction_index
 from metareward.inputs.lines import read_objects
 
 from bench import BENCH, needs_bench
+from damage import refusal
 from judgments import refused, score, upstream, write
 
 # 60 made-up instructions, their difficulties and gamed rows
@@ -75,7 +78,8 @@ def test_upstreams_csv_will_do(made_up, tmp_path):
     table = gamed.join(hard, on="index", maintain_order="left").with_columns(
         model=pl.lit("m"), not_gamed_baseline=False
     )
-    table.write_csv(tmp_path / "df_gamed.csv")
+    missing = table[:1].with_columns(preference=pl.lit(None, dtype=pl.Float64))
+    pl.concat([table, missing]).write_csv(tmp_path / "df_gamed.csv")
     for difficulty in ("instruction_difficulty.csv", "df_gamed.csv"):
         csv = ["--difficulty", tmp_path / difficulty, "--gamed", tmp_path / "df_gamed.csv"]
         assert score("alpaca-eval", path, *csv)[0] == expected
@@ -93,6 +97,14 @@ def test_without_the_hub_a_line_says_how_to_get_length_control(made_up, tmp_path
     )
     assert said[0].endswith("Hint: --difficulty FILE --gamed FILE")
     assert len(said) == 2
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(alpaca_eval_constants, "_PATIENCE", 0.2)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: time.sleep(3))
+    started = time.monotonic()
+    assert "cannot be fetched from the hub: it does not answer" in refusal(alpaca_eval_constants.fetch_gamed)
+    assert time.monotonic() - started < 2
 
 
 def test_what_the_hub_gives_is_used(made_up, tmp_path, monkeypatch):
@@ -113,6 +125,19 @@ def test_rows_that_are_missing_shift_nothing(made_up, tmp_path):
     by_text = score("alpaca-eval", asked, *control, "--questions", tmp_path / "q.jsonl", "--c", 3)[0]
     assert by_index == by_text
     assert {n for _, n in by_index.values()} == {57}
+
+
+def test_rows_without_instruction_and_index_are_in_order_if_all_are_there(made_up, tmp_path):
+    rows, control = made_up
+    expected = score("alpaca-eval", write(tmp_path / "a.jsonl", rows), *control)[0]
+    bare = [{key: value for key, value in row.items() if key != "index"} for row in rows]
+    figures, said = score("alpaca-eval", write(tmp_path / "b.jsonl", bare), *control)
+    assert figures == expected
+    line = "files without instruction and index, taken to be in the benchmark's order: 1 (the first: 60 rows)"
+    assert said[0] == line
+    figures, said = score("alpaca-eval", write(tmp_path / "b.jsonl", bare[1:]), *control)
+    assert list(figures) == ["win_rate", "mean_length"]
+    assert "left out, since no row is of an instruction" in said[0]
 
 
 ODD = [
@@ -261,13 +286,16 @@ def test_a_file_that_cannot_be_scored(tmp_path, made_up, content, said):
     assert said in refused("alpaca-eval", tmp_path / "a.json", *made_up[1])
 
 
-def test_packed_files_that_are_damaged(tmp_path, made_up):
+def test_packed_files_that_are_damaged(tmp_path, made_up, monkeypatch):
     rows, control = made_up
     whole = gzip.compress(json.dumps(rows).encode())
     path = tmp_path / "a.json.gz"
     for content in (whole[:-9], whole[:30], b"\x1f\x8bnothing", whole[:40] + b"\0\0\0\0" + whole[44:]):
         path.write_bytes(content)
         assert "a.json.gz is a damaged gzip archive" in refused("alpaca-eval", path, *control)
+    path.write_bytes(whole)
+    monkeypatch.setattr(text_files, "_LARGEST", 100)
+    assert "a.json.gz holds more than 100 bytes" in refused("alpaca-eval", path, *control)
     path.write_bytes(gzip.compress(b"\xff\xfe"))
     assert "not UTF-8 text" in refused("alpaca-eval", path, *control)
 

@@ -28,6 +28,10 @@ def test_every_form_of_arena_hards_judgments(tmp_path):
     assert expected == {"score": (pytest.approx(100 * (0 * 3 + 1 + 0.5 + 0 + 3 + 0) / 12), 3)}
     assert said == ["Arena-Hard v0.1: mine, judged by judge"]
     assert score("arena-hard", write(tmp_path / "a.jsonl", map(without_scores, rows))) == (expected, said)
+    texts = [
+        {**row, "games": [{"judgment": game["judgment"]} for game in row["games"]]} for row in map(version_2, rows)
+    ]
+    assert score("arena-hard", write(tmp_path / "a.jsonl", texts))[0] == expected
     figures, said = score("arena-hard", write(tmp_path / "a.jsonl", map(version_2, rows)))
     assert figures == expected
     assert said == ["Arena-Hard v0.1: mine against theirs, judged by judge"]

@@ -168,7 +168,7 @@ def _explain(problem: Any, source: str) -> str:
         schedule = ' or "schedule", which takes each iteration\'s own' if key == "rho" else ""
         allowed = f"it must lie in [0, 1]{schedule}"
         return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
-    if key == "resources.judges":
+    if path[:2] == ["resources", "judges"] and len(path) <= 3:
         return f"{key} is {value}; it must be {_JUDGES}. ({source}: {key})"
     return f"{name} is {value}; {_allowed(problem, _field(path))}. ({source}: {key})"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metareward.engines.common.interface import Endpoint
 from metareward.engines.common.sampler import Sampler
-from metareward.errors import UserError
+from metareward.errors import UserError, shown
 from metareward.inputs.seed_model import check_seed_model, download_model, save_seed_model
 from metareward.locks import acquire
 from metareward.params import BenchmarkJudge, Params, Resources
@@ -37,6 +37,11 @@ def check_judge(judge: BenchmarkJudge, resources: Resources, where: str) -> None
         )
     if judge.engine == "openai":
         endpoint_of(judge.model, resources, where)
+        if judge.chat_template_kwargs:
+            raise UserError(
+                f"chat_template_kwargs is {shown(judge.chat_template_kwargs)}, but the server of {judge.model} applies "
+                f"a template of its own; it must be {{}}. (params.yaml: {where}.chat_template_kwargs)"
+            )
     else:
         with _place_of_the_judge(where):
             check_seed_model(judge.model, judge.chat_template_kwargs)

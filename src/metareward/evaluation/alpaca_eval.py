@@ -65,7 +65,7 @@ def alpaca_eval_scores(
     """
     wins = 100 * (rows["preference"].drop_nulls().to_numpy() - 1)
     lengths = rows["len_2"].drop_nulls()
-    length = float(int(lengths.sum() / len(lengths))) if len(lengths) else None
+    length = float(sum(lengths.to_list()) // len(lengths)) if len(lengths) else None
     scores = [_mean("win_rate", wins), Score("mean_length", length, None, None, len(lengths))]
     if difficulty is not None and gamed is not None:
         known = rows.join(difficulty.select("index", "instruction_difficulty"), on="index").sort("index")

@@ -44,15 +44,19 @@ def read_annotations(
     find: an instruction's index; known: the indices there are; model: whose rows, where there are several.
 
     A preference that is no number in [1, 2] is null; 0 is a tie, as upstream. Rows without outputs or lengths, and
-    those of no instruction of the benchmark, are left out; where no row is of one, all stay, without an index. Of
-    several rows of one instruction the first with a preference stays.
+    those of no instruction of the benchmark, are left out; where no row is of one, all stay, without an index. Where
+    all rows lack instruction and index, they are in the benchmark's order if there are as many. Of several rows of one
+    instruction the first with a preference stays.
     Raises UserError for a file that is no JSON, that has several models, baselines or annotators, or no preference.
     """
     everything = list(read_objects(path, "FILE"))
     objects, name = select_model(path, everything, "generator_2", model)
     baseline, annotator = (name_in(path, objects, key) for key in ("generator_1", "annotator"))
     indices = set(known)
-    places = [_index(row, find) for _, row in objects]
+    places: list[int | None] = [_index(row, find) for _, row in objects]
+    if len(objects) == len(indices) and not any("instruction" in row or "index" in row for _, row in objects):
+        tally.count("files without instruction and index, taken to be in the benchmark's order", f"{len(objects)} rows")
+        places = [*sorted(indices)]
     strange = not indices.intersection(places)
     kept: dict[Hashable, tuple[Any, ...]] = {}
     for number, ((place, row), index) in enumerate(zip(objects, places, strict=True)):

@@ -44,7 +44,7 @@ class ChatEngine:
         """concurrency: requests in flight. Raises UserError when nothing answers there, or the key is not taken."""
         self.endpoint, self.concurrency = endpoint, concurrency
         self.key_place = f"params.yaml: resources.judges.{endpoint.model}.key"
-        self.client = connect(endpoint.base_url, endpoint.key, self.key_place)
+        self.client = connect(endpoint.base_url, f"({self.key_place})", endpoint.key)
         self.name = f"{endpoint.model} at {shown_url(endpoint.base_url)}"
         self.limit = "max_tokens"  # what the server calls the limit on new tokens
         self.told: set[str] = set()
@@ -117,7 +117,8 @@ class ChatEngine:
                 answer: Any = self.client.post("/chat/completions", body=body, cast_to=object)
             except ValueError:  # no JSON
                 answer = None
-            if isinstance(answer, dict) and isinstance(answer.get("choices"), list) and answer["choices"]:
+            choices = answer.get("choices") if isinstance(answer, dict) else None
+            if isinstance(choices, list) and choices and isinstance(choices[0], dict):
                 return answer
             said = self._shown(said_by(answer.get("error"))) if isinstance(answer, dict) else ""
             if seconds is not None:
@@ -132,7 +133,7 @@ class ChatEngine:
         check_finish(request, finish)
         text = _text(choice.get("message") or {})
         text = text if finish == "stop" else text.rstrip(HALF)
-        content = (choice.get("logprobs") or {}).get("content") or []
+        content = list((choice.get("logprobs") or {}).get("content") or ())
         n_tokens = (answer.get("usage") or {}).get("completion_tokens")
         if not isinstance(n_tokens, int):
             n_tokens = len(content) or round(len(text) / CHARS_PER_TOKEN)
@@ -163,7 +164,10 @@ class ChatEngine:
                 f"{self.name} is not there ({reason(error)}): {shown}. (params.yaml: {where}.model, resources.judges."
                 f"{self.endpoint.model}.base_url)"
             )
-        return UserError(f"{self.name} did not answer request {request.id}: {reason(error)}: {shown}")
+        return UserError(
+            f"{self.name} did not answer request {request.id}: {reason(error)}: {shown}. Hint: what is answered is "
+            "kept, and a rerun goes on from there."
+        )
 
     def _key_refused(self, error: openai.APIStatusError) -> UserError:
         """Without the server's own words: some repeat the key."""
@@ -195,8 +199,7 @@ def _text(message: dict[str, Any]) -> str:
 
 def _first_logprobs(content: list[Any], n: int) -> FirstLogprobs | None:
     """The likeliest first tokens, out of the log-probabilities of all tokens."""
-    top = (content[0] or {}).get("top_logprobs") if content and n else None
-    if not top:
-        return None
-    found = [(str(token["token"]), float(token["logprob"])) for token in top if token.get("logprob") is not None]
-    return tuple(sorted(found, key=lambda token: -token[1])[:n])
+    top = content[0].get("top_logprobs") if n and content and isinstance(content[0], dict) else None
+    named = [(token.get("token"), token.get("logprob")) for token in top or () if isinstance(token, dict)]
+    found = [(str(token), float(value)) for token, value in named if token is not None and value is not None]
+    return tuple(sorted(found, key=lambda token: -token[1])[:n]) or None

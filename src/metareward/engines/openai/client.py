@@ -1,6 +1,7 @@
 """What is common to all that is asked of a server: its key, how often it is asked again, requests in flight."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -17,20 +18,22 @@ DEFAULT_KEY = "OPENAI_API_KEY"
 Prompt = TypeVar("Prompt")
 
 
-def connect(base_url: str, key: str | None = None, where: str = "") -> openai.OpenAI:
+def connect(base_url: str, where: str, key: str | None = None) -> openai.OpenAI:
     """A client of the server at base_url.
 
     key: the name of an environment variable that must hold its key; None: OPENAI_API_KEY, if it is set. where: the
-    place in params.yaml that names it. Raises UserError when there is no key, or none that can be sent. A key is never
-    shown.
+    place in params.yaml, in brackets. Raises UserError when there is no key, or none that can be sent, or base_url is
+    no address. A key is never shown.
     """
+    if not _is_address(base_url):
+        raise UserError(f"{shown_url(base_url)} is no address; it must be one like http://localhost:8000/v1. {where}")
     value = os.environ.get(key or DEFAULT_KEY, "").strip()
     if key and not value:
         raise UserError(
-            f"the environment variable that is to hold the key of {shown_url(base_url)} is not set. ({where})"
+            f"the environment variable that is to hold the key of {shown_url(base_url)} is not set. {where}"
         )
     if not (value.isascii() and value.isprintable()):
-        raise UserError(f"the key of {shown_url(base_url)} has characters that no key has. {where}".rstrip())
+        raise UserError(f"the key of {shown_url(base_url)} has characters that no key has. {where}")
     return openai.OpenAI(base_url=base_url, api_key=value or "none", max_retries=RETRIES, timeout=3600)
 
 
@@ -69,5 +72,12 @@ def reason(error: openai.OpenAIError) -> str:
 
 def shown_url(url: str) -> str:
     """An address without the name, password or query that it may hold."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return re.sub(r"(?<=//)[^/]*@|[?#].*", "", url)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, a bracket that nothing closes
+        return False

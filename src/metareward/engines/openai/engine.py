@@ -39,7 +39,7 @@ class OpenAIEngine:
 
         concurrency: requests in flight. Raises UserError when nothing answers at base_url, or not with that model.
         """
-        self.client = connect(base_url)
+        self.client = connect(base_url, "(params.yaml: resources.base_url)")
         self.model, self.concurrency, self.max_context = model_path.name, concurrency, max_context
         self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         self.ends = end_tokens(model_path, self.tokenizer)
