@@ -37,6 +37,9 @@ def check() -> None:
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
     for line in describe_benchmarks(params.benchmarks):
         print(line)
+    strong = params.evaluate.strong_judge
+    on = f"{strong.judge.model} ({strong.judge.engine}), {strong.n_responses} responses to each of {strong.n_prompts}"
+    print(f"strong judge: {f'{on} prompts' if strong.n_prompts else 'off'} (params.yaml: evaluate.strong_judge)")
     print(other_engines(params.engine.name))
     for line in only_here(params):
         print(f"not in another clone or a queued experiment: {line}")

@@ -1,5 +1,7 @@
 """The engine that params name, with the model of a folder loaded."""
 
+import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +14,20 @@ NONE: Mapping[str, Scalar] = {}
 
 
 def demand_libraries(settings: Engine, resources: Resources) -> None:
-    """Raise UserError when a library that the engine or its workers need is not installed; loads nothing."""
+    """Raise UserError when a library that the engine or its workers need is not installed, or cannot work here.
+
+    Loads nothing.
+    """
     wanted = [] if settings.name == "transformers" else [(settings.name, "engine.name")]
     for library, key in [*wanted, *([("ray", "resources.ray")] if resources.ray else [])]:
         if find_spec(library) is None:
             raise UserError(f"{library} is not installed. Hint: pip install '.[{library}]' (params.yaml: {key})")
+    # Ray 2.60 leaves the path unquoted where it starts a worker, and waits for one for ever
+    if resources.ray and not os.environ.get("RAY_ADDRESS") and any(map(str.isspace, sys.executable)):
+        raise UserError(
+            f"Ray cannot start workers of {sys.executable}, since that path has a blank in it. Hint: move the clone, "
+            "or name a cluster in RAY_ADDRESS. (params.yaml: resources.ray)"
+        )
 
 
 def load_engine(
