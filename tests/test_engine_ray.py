@@ -2,8 +2,8 @@
 
 import json
 import shutil
-import sys
 from dataclasses import astuple
+import sys
 from pathlib import Path
 
 import pytest

@@ -203,6 +203,12 @@ def test_agreement_with_a_strong_judge(seeds):
     }
 
 
+def test_pairs_are_chosen_by_score_alone(seeds):
+    """Of p the strong judge's best is p1, and p0 is the shorter one; the model likes p2 better than p1."""
+    found = strong_results(seeds, STRONG | {"p": (3, 5, 1)}, OWN | {"p": (4, 2, 3)})
+    assert found["strong_pairs_agreement_ties_half"] == (0.5, 2)
+
+
 def test_a_pair_without_a_score_is_left_out_and_counted(seeds):
     found = strong_results(seeds, own=OWN | {"p": (None, 4, 2)})
     assert found["strong_pairs_unscored"] == (0.5, 2)

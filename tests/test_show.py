@@ -9,7 +9,7 @@ import yaml
 
 from metareward.cli import compare, show
 from metareward.cli.paper import beside, read_paper
-from metareward.cli.tables import fixed, short, with_interval
+from metareward.cli.tables import fixed, print_table, short, with_interval
 from metareward.errors import UserError
 from metareward.tables import TABLES, write_table
 
@@ -71,6 +71,13 @@ def test_numbers_with_their_intervals():
     assert fixed(-0.001, 2) == "0.00"
 
 
+def test_a_long_name_is_broken_after_an_underscore(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("a title", ["metric", *["12345678"] * 6], [["comparisons_first_position_by_sft", *[".50"] * 6]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["comparisons_first_", "position_by_sft"]
+
+
 def test_show_prints_a_row_for_each_checkpoint(printed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="dvc repro makes it"):
@@ -103,6 +110,7 @@ def test_what_is_noise_is_called_noise(printed):
     told = difference(-60, -5)
     noise = [difference(-0.5, 0.0, "spearman"), difference(-1, 1, "win_rate", referee="sft")]
     beside_the_point = [difference(0.1, 0.2, "score_mean"), difference(0.1, 0.2, "spearman", before=False)]
+    beside_the_point.append(row("m2", "spearman", 0.15, 0.1, 0.2, benchmark=None, other="sft"))
     text = " ".join(printed(METRICS, [told, *noise, *beside_the_point]).split())
     assert "same prompts: response chars of m1. The other 2 of 3 differences are NOISE" in text
     text = " ".join(printed(METRICS, noise).split())
@@ -294,7 +302,7 @@ def compared(tmp_path, monkeypatch):
     params = yaml.safe_load((ROOT / "profiles/demo.yaml").read_text())
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     lengths = {"m1": [100, 120, 90, 110], "m2": [140, 150, 130, 160]}
-    agreement = {"m1": [1, 0, 1, 0], "m2": [1, 1, 0, 0]}
+    agreement = {"m1": [1, 0, 1, 0], "m2": [1, 1, 1, 0]}
     for name in ("m1", "m2"):
         rows = [("response_chars", k, value) for k, value in enumerate(lengths[name])]
         rows += [("agreement_ties_half", k, value) for k, value in enumerate(agreement[name])]
@@ -312,8 +320,8 @@ def test_compare_says_what_tells_two_checkpoints_apart(printed, compared):
     text = printed({}, command=compare.compare, first="m1", second="m2")
     assert "m2 minus m1" in text
     assert cells(text, "response_chars") == [["response_chars", "105", "145", "+40", "[32", "48]", "4", "yes"]]
-    assert cells(text, "agreement_ties_half")[0][:3] == ["agreement_ties_half", ".50", ".50"]
-    assert cells(text, "agreement_ties_half")[0][-2:] == ["4", "no"]
+    agreement = ["agreement_ties_half", ".50", ".75", "+.25", "[0", ".75]", "4", "no"]  # an interval that ends at 0
+    assert cells(text, "agreement_ties_half") == [agreement]
     assert "1 of 2 differences are NOISE" in " ".join(text.split())
 
 
