@@ -117,8 +117,7 @@ Made by `python docs/reruns.py` from [dvc.yaml](../dvc.yaml), and held to the co
 after it do only if its output changed. What decides a text, given its request (`engines/common`, `ids.py` and the
 folder of the engine that params name), is in the fingerprint of the journals as well: after an edit there no stage goes
 on from what the old code has generated. After any other edit a stage that generates finds its texts in the journal and
-reads them anew. In the stages `strong-judge`, `categories` and `grade`, `engine.name` stands for the engine of the
-judge.
+reads them anew. In the stages `strong-judge`, `categories` and `grade`, `engine.name` stands for the judge's engine.
 
 """
 UPGRADE = """

@@ -42,11 +42,13 @@ class ChatServer:
 
     answer: from a body to the body of the answer. fault: from a body, and how often it has come, to what is answered
     instead: (status, body, dict or text), (status, body, headers), DROP, or None. seconds: that an answer takes.
+    listing: what the list of models gives; many servers have none.
     """
 
     def __init__(self, answer=echo, fault=lambda body, times: None, seconds=0.0):
         self.answer, self.fault, self.seconds = answer, fault, seconds
-        self.asked, self.keys, self.gets = [], set(), []
+        self.asked, self.keys = [], set()
+        self.listing = 404, {"detail": "Not Found"}
         self.lock = threading.Lock()
         server = self
 
@@ -54,8 +56,7 @@ class ChatServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                server.gets.append(self.path)
-                self._send(404, {"detail": "Not Found"})
+                self._send(*server.listing)
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

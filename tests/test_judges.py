@@ -1,6 +1,7 @@
 """Judges of benchmarks: any model of an engine of ours, or one behind an endpoint; their keys, journals and price."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from metareward.engines.openai import chat, client
 from metareward.engines.transformers.engine import TransformersEngine
 from metareward.errors import UserError
 from metareward.load_params import parse_params
-from metareward.params import JudgeEndpoint
+from metareward.params import BenchmarkJudge, JudgeEndpoint
 from metareward.pipeline.journals import list_journals
 from metareward.pipeline.plan import judge_cost
 
@@ -87,6 +88,10 @@ def test_no_key_is_seen_anywhere(monkeypatch, tmp_path, caplog, capfd):
         server.fault = some_of({"bad": [(200, {"error": {"message": said}})] * 9})
         server.asked.clear()
         fails()
+        server.listing = refusal(401, said)
+        server.asked.clear()
+        fails()
+        assert server.asked == []  # a wrong key is found out before anything is asked
     fails()  # nothing answers
     monkeypatch.delenv("MY_KEY")
     fails()
@@ -95,11 +100,11 @@ def test_no_key_is_seen_anywhere(monkeypatch, tmp_path, caplog, capfd):
     with pytest.raises(UserError, match="is not set") as error:
         at("http://name:password@127.0.0.1:9/v1", tmp_path, key=KEY.replace("-", "_"))(lambda: [ask("r")])
     assert "password" not in str(error.value)
-    for line in lines[:2]:
+    for line in (*lines[:2], lines[6]):
         assert f"does not take the key in the environment variable that params.yaml: resources.judges.{GPT}.key" in line
     assert "***" in lines[2]
-    assert "nothing answers at" in lines[6]
-    assert "is not set" in lines[7]
+    assert "nothing answers at" in lines[7]
+    assert "is not set" in lines[8]
     seen = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] + [
         caplog.text.encode(),
         str(error.value).encode(),
@@ -278,6 +283,25 @@ def test_a_model_behind_a_server_gives_what_the_engine_gives_with_its_folder(tin
     assert ours["token"].equals(theirs["token"])
     assert (ours["logprob"] - theirs["logprob"]).abs().max() < 1e-5  # rounding by the rows beside
     assert not (tmp_path / "models").exists()
+
+
+def test_the_variables_of_a_judges_template_are_its_own(tiny_model, tmp_path):
+    """Those of the checkpoints' template, which it need not have, are not passed on."""
+    shutil.copytree(tiny_model, tmp_path / "model")
+    template = (tmp_path / "model/chat_template.jinja").read_text()
+    (tmp_path / "model/chat_template.jinja").write_text("{{ greeting }}" + template)
+    params = PARAMS.model_copy(update={"chat_template_kwargs": {"of_the_seed": True}})
+    asked = [ask("r", "Why?", first=5)]
+
+    def graded(**kwargs):
+        one = BenchmarkJudge(
+            engine="transformers", model=str(tmp_path / "model"), logprobs=True, chat_template_kwargs=kwargs
+        )
+        return load_judge(one, params, tmp_path / ".work/grade@m1", "grade", WHERE)(lambda: asked)
+
+    assert not graded(greeting="Hello. ").equals(graded(greeting="Go away! "))
+    with pytest.raises(UserError, match="no variable of_a_third"):
+        graded(of_a_third=1)
 
 
 def test_the_embedded_model_is_made_once_beside_the_journals(tmp_path, smollm2):
