@@ -1,8 +1,10 @@
 """Evaluation by hand-computed cases."""
 
+import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import binomtest, spearmanr
+from sklearn.metrics import roc_auc_score
 
 from metareward.evaluation.held_out import held_out_outcomes, pair_outcomes, rank_correlations
 from metareward.evaluation.outcomes import results_of
@@ -44,6 +46,17 @@ def test_agreement_counts_ties_half_or_not_at_all():
     # p: 1>2 right, 1>3 right, 2=3 tie; q: 1<2 wrong. Of four pairs 2.5 agree; of three without ties 2.
     found = agreement(REPLIES, scores(p1=5.0, p2=3.0, p3=3.0, q1=1.0, q2=2.0))
     assert found == (2.5 / 4, pytest.approx(2 / 3), 4)
+
+
+def test_agreement_with_two_ranks_is_the_area_under_the_roc_curve():
+    """scikit-learn's, of each prompt: the share of good and bad replies in the right order, ties as halves."""
+    rng = np.random.default_rng(0)
+    for n in range(4, 30):
+        ranks, means = [1, 2, *rng.integers(1, 3, n)], rng.integers(0, 6, n + 2).astype(float)
+        replies = [f"p{k}" for k in range(n + 2)]
+        judged = pl.DataFrame({"prompt_id": ["p"] * (n + 2), "response_id": replies, "rank": ranks})
+        found, _, _ = agreement(judged, scores(**dict(zip(replies, means, strict=True))))
+        assert found == pytest.approx(roc_auc_score([rank == 1 for rank in ranks], means))
 
 
 def test_agreement_leaves_out_unscored_replies():
@@ -143,6 +156,24 @@ def test_held_out_results_of_a_checkpoint(outcomes):
         "response_chars": (30.0, 3),
         "responses_cut": (0.5, 4),
     }
+
+
+def test_outcomes_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(3)
+    rows = [(f"{prompt}{k}", float(rng.integers(0, 51)) / 10) for prompt in "pq" for k in (1, 2, 3) for _ in range(9)]
+    judgments = judged(*rows)
+    pairs = [(0, 1), (3, 20), (20, 3), (30, 50), (50, 30), (40, 2)]
+    verdicts = pl.DataFrame(
+        [("pq"[a > 26], f"j{a}", f"j{b}", "ab"[k % 2]) for k, (a, b) in enumerate(pairs)],
+        schema=["prompt_id", "judgment_a", "judgment_b", "winner"],
+        orient="row",
+    )
+    responses = empty_table("responses")
+    expected = held_out_outcomes("m1", REPLIES, responses, judgments, verdicts)
+    for seed in range(5):
+        shuffled = (frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (REPLIES, judgments, verdicts))
+        replies, given, verdicts_now = shuffled
+        assert held_out_outcomes("m1", replies, responses, given, verdicts_now).equals(expected)
 
 
 def test_outcomes_keep_every_prompt_and_what_it_brings(outcomes):

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import gaussian_kde
+from sklearn.neighbors import KernelDensity
 
 from metareward.evaluation.drift import (
     GRID,
@@ -100,6 +101,14 @@ def test_the_density_is_scipys_of_the_valid_scores():
     assert found["score"].to_list() == pytest.approx(np.linspace(0, 5, 101).tolist())
     expected = gaussian_kde(scores, bw_method="scott")(np.linspace(0, 5, 101))
     assert found["density"].to_numpy() == pytest.approx(expected)
+
+
+def test_the_density_is_scikit_learns():
+    scores = np.random.default_rng(4).integers(0, 11, 40) / 2
+    width = scores.std(ddof=1) * len(scores) ** -0.2  # Scott's
+    estimator = KernelDensity(kernel="gaussian", bandwidth=width).fit(scores[:, None])
+    expected = np.exp(estimator.score_samples(np.array(GRID)[:, None]))
+    assert score_density(given(scores.tolist()))["density"].to_numpy() == pytest.approx(expected)
 
 
 def test_the_density_by_hand():

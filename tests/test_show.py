@@ -88,6 +88,18 @@ def test_show_prints_a_row_for_each_checkpoint(printed, tmp_path, monkeypatch):
     assert "No intervals of differences are there" in text
 
 
+def test_files_that_no_run_wrote_are_refused_in_one_line(printed, tmp_path):
+    for content in ("[]", "{}", '{"held_out": {}}'):
+        with pytest.raises(UserError, match=r"metrics\.json is not what a run writes"):
+            printed(json.loads(content))
+    for content in ({}, [1], [{"metric": "spearman"}]):
+        with pytest.raises(UserError, match=r"plots/intervals\.json is not what a run writes"):
+            printed(METRICS, content)
+    (tmp_path / "plots/intervals.json").write_text("<<<<")
+    with pytest.raises(UserError, match=r"plots/intervals\.json is not what a run writes"):
+        printed(METRICS)
+
+
 def test_show_prints_intervals_and_what_they_are_of(printed):
     intervals = [
         row("m1", "win_rate", 0.625, 0.25, 1.0, referee="sft"),

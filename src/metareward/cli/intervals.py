@@ -5,23 +5,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metareward.errors import UserError
+
 INTERVALS = Path("plots/intervals.json")
+KEYS = {"benchmark", "checkpoint", "other", "before", "metric", "referee", "value", "ci_low", "ci_high", "n"}
 BEFORE = "difference_to_before"
 # by group of metrics.json, metric and checkpoint: value, ci_low, ci_high, n
 Intervals = Mapping[tuple[str, str, str], Mapping[str, Any]]
 
 
 def read_intervals() -> Intervals:
-    """Those of plots/intervals.json; none where a run has not made it."""
+    """Those of plots/intervals.json; none where a run has not made it. Raises UserError where it is another file."""
     try:
         rows = json.loads(INTERVALS.read_text())
-    except (OSError, ValueError):
+    except OSError:
         return {}
+    except ValueError:
+        rows = None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= KEYS for row in rows):
+        raise UserError(f"{INTERVALS} is not what a run writes. Hint: dvc repro --force report makes it anew.")
     found = {}
     for row in rows:
         groups = [row["benchmark"]] if row["other"] is None else [f"difference_to_{row['other']}"]
         metric = row["metric"] + (f"_by_{row['referee']}" if row["referee"] else "")
-        for group in [*groups, *([BEFORE] if row.get("before") else [])]:
+        for group in [*groups, *([BEFORE] if row["before"] else [])]:
             found[group, metric, row["checkpoint"]] = row
     return found
 
