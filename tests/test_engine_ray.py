@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from dataclasses import astuple
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
