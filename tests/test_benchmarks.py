@@ -211,6 +211,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(clone, use, changes, sai
     if said:
         assert printed.splitlines()[-1].startswith("error: ")
         assert said in printed.splitlines()[-1]
+        assert said in clone.run("python stages/prompts.py m1", returncode=2)  # any stage, so that none runs in vain
 
 
 def test_plan_counts_what_judges_are_asked_and_what_it_costs(clone, use):

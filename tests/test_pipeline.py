@@ -318,7 +318,7 @@ SHOWN = {
     "metareward compare": r"m2 minus m1(.|\n)*\nagreement_ties_half +[\d.]+ +[\d.]+ +[+-]?[\d.]+(.|\n)*NOISE",
     "metareward show judge": r"\nreadable( +-){2}( +[01]\.\d{3}){2}\n",
     "metareward score mt-bench": r"MT-Bench: demo, judged by made-up(.|\n)*\n +turn 1 +8\.12 +\d\.\d\d to \d\.\d\d +4 ",
-    "metareward export-answers": r"^exported/alpaca_eval/model_outputs\.json: 4 questions\nexported/arena(.|\n)*mt_",
+    "metareward export-answers": r"exported/alpaca_eval/model_outputs\.json: 4 questions\n(.|\n)*mt_bench",
     "metareward profile": r"demo +demo: (.|\n)*paper +paper: (.|\n)*tiny +tiny: ",
     "metareward profile paper": r"params.yaml is now profiles/paper.yaml",
     "metareward check": r"params\.yaml and its files are in order: checkpoints seed, sft, m1, m2",

@@ -11,7 +11,7 @@ import typer
 
 from metareward.checkout import foreign_code
 from metareward.errors import UserError
-from metareward.inputs.check import check_inputs
+from metareward.inputs.check import check_inputs, judges_of
 from metareward.load_params import load_params
 from metareward.params import Params
 from metareward.pipeline.clones import check_present
@@ -47,10 +47,15 @@ def _end_with_dvc() -> None:
 
 
 def load() -> Params:
-    """The params, after every file they name was found in order."""
+    """The params, after every file they name was found in order, and every judge is known to be there."""
     params = load_params(Path("params.yaml"))
     check_present(params)
     check_inputs(params)
+    if judges := judges_of(params):
+        from metareward.engines.judges import check_judge
+
+        for where, judge in judges.items():
+            check_judge(judge, params.resources, where)
     return params
 
 
