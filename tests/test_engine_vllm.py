@@ -278,6 +278,6 @@ def test_a_server_that_dies_and_comes_back_costs_the_requests_in_flight(
     assert finished == 200
 
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    texts += [table.write_csv().encode(), caplog.text.encode(), *(text.encode() for text in capfd.readouterr())]
+    texts += [table.write_json().encode(), caplog.text.encode(), *(text.encode() for text in capfd.readouterr())]
     assert len(caplog.text) > 1000
     assert not any(KEY.encode() in text for text in texts)

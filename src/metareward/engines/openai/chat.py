@@ -61,7 +61,7 @@ class ChatEngine:
         except openai.APIConnectionError as error:
             raise UserError(
                 f"nothing answers at {shown_url(self.endpoint.base_url)} ({reason(error)}). Hint: start the server. "
-                f"(params.yaml: resources.judges.{self.endpoint.model}.base_url)"
+                f"(params.yaml: resources.judges.{self.endpoint.model}.base_url, resources.base_url)"
             ) from None
         except openai.AuthenticationError as error:
             raise self._key_refused(error) from None
