@@ -314,6 +314,15 @@ def test_the_first_answer_is_rated_alone_and_the_second_with_the_dialogue(questi
     ]
 
 
+def test_a_grade_that_is_nothing_but_a_thought_is_none(questions, benchmarks):
+    answers, _ = answer_all(questions, benchmarks, echo)
+    said = iter(["<think>[[9]]", "<think>[[9]]</think>[[3]]", "<think>[[9]]</think>", "[[4]]"])
+    grades, _, _ = grade(benchmarks, questions, answers, lambda _: next(said), "mt_bench", read_rating)
+    assert grades["value"].to_list() == [None, 3.0, None, 4.0]
+    assert grades["invalid_reason"].to_list() == ["only_thought", None, "only_thought", None]
+    assert grades["thought"].to_list() == ["[[9]]", "[[9]]", "[[9]]", None]
+
+
 @pytest.mark.parametrize("name", ["alpaca_eval", "arena_hard", "mt_bench"])
 def test_answers_that_were_never_written_are_graded_as_empty_ones(questions, benchmarks, name):
     answers, _ = answer_all(questions, benchmarks, lambda _: {"text": "<think>hm", "finish_reason": "length"})
