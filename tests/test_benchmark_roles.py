@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 import pytest
-from test_questions import BENCH, needs_bench, settings
+from test_benchmark_files import BENCH, needs_bench, settings
 
 from metareward.engines.common.journal import COMPLETIONS
 from metareward.evaluation.alpaca_eval import preference_of
