@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 import pytest
-from test_questions import BENCH, needs_bench, settings
+from test_benchmark_files import BENCH, needs_bench, settings
 
 from metareward.engines.common.journal import COMPLETIONS
 from metareward.evaluation.alpaca_eval import preference_of
@@ -312,6 +312,15 @@ def test_the_first_answer_is_rated_alone_and_the_second_with_the_dialogue(questi
         "single-v1|Write a line about rain.|re: Write a ",
         "single-v1-multi-turn|Write a line about rain.|re: Write a |Now without the letter e.|re: Now with",
     ]
+
+
+def test_a_grade_that_is_nothing_but_a_thought_is_none(questions, benchmarks):
+    answers, _ = answer_all(questions, benchmarks, echo)
+    said = iter(["<think>[[9]]", "<think>[[9]]</think>[[3]]", "<think>[[9]]</think>", "[[4]]"])
+    grades, _, _ = grade(benchmarks, questions, answers, lambda _: next(said), "mt_bench", read_rating)
+    assert grades["value"].to_list() == [None, 3.0, None, 4.0]
+    assert grades["invalid_reason"].to_list() == ["only_thought", None, "only_thought", None]
+    assert grades["thought"].to_list() == ["[[9]]", "[[9]]", "[[9]]", None]
 
 
 @pytest.mark.parametrize("name", ["alpaca_eval", "arena_hard", "mt_bench"])

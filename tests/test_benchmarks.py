@@ -15,7 +15,7 @@ import time
 
 import polars as pl
 import pytest
-from test_questions import BENCH, COMPACT, needs_bench
+from test_benchmark_files import BENCH, COMPACT, needs_bench
 from vllm_server import KEY, Server
 
 from metareward.tables import read_table
@@ -186,6 +186,7 @@ def test_check_says_which_are_on_and_what_another_clone_would_lack(clone, use):
         "(params.yaml: benchmarks.arena_hard.baseline)"
     ) in said
     assert "inputs/benchmarks/mt_bench" not in said
+    assert "inputs/benchmarks is " not in said  # file by file
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_questions import BENCH, COMPACT, needs_bench, settings
+from test_benchmark_files import BENCH, COMPACT, needs_bench, settings
 
 from metareward.cli.export_answers import export_answers
 from metareward.errors import UserError

@@ -39,7 +39,7 @@ def _messages(
     chats: Mapping[str, Chat], turns: list[str], answers: list[str], right: list[str] | None, turn: int
 ) -> list[dict[str, str]]:
     chat = chats[("single-math-v1" if right else "single-v1") + ("-multi-turn" if turn == 2 else "")]
-    values = {f"ref_answer_{number}": text for number, text in enumerate((right or [])[:turn], 1)}
+    values = {f"ref_answer_{number}": text for number, text in enumerate(right or [], 1)}
     if turn == 1:
         return fill_chat(chat, question=turns[0], answer=answers[0], **values)
     dialogue = {"question_1": turns[0], "answer_1": answers[0], "question_2": turns[1], "answer_2": answers[1]}
