@@ -26,7 +26,7 @@ finally:
 @pytest.fixture
 def project(tmp_path):
     """A copy of what `metareward check` reads."""
-    for folder in ("data/samples", "templates", "profiles"):
+    for folder in ("data/samples", "data/benchmarks", "templates", "profiles"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / ".dvc").mkdir()

@@ -79,7 +79,7 @@ def test_the_seed_writes_eft_n_judgments_of_each_ranked_reply(tmp_path, tiny_mod
     params["eft"] |= {"source": "ranked", "file": "data/samples/eval_judged.jsonl", "n": 2}
     params["judge"] |= {"n": 3, "max_tokens": 4}
     shutil.copytree(tiny_model, tmp_path / "models/seed")
-    for folder in ("data/samples", "templates"):
+    for folder in ("data/samples", "data/benchmarks", "templates"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     command, source = [sys.executable, str(ROOT / "stages/eft_judge.py")], str(ROOT / "src")
