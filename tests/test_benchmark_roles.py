@@ -198,6 +198,19 @@ def test_the_order_is_fixed():
     assert [model_first(text) for text in "abcdefgh"] == [True, True, False, False, False, True, False, False]
 
 
+@pytest.mark.parametrize("n_same", [1, 4])
+def test_an_output_that_is_the_baselines_is_a_tie_of_which_nobody_is_asked(questions, benchmarks, n_same):
+    baselines = questions.filter(benchmark="alpaca_eval")["baseline"].to_list()[:n_same]
+    own = dict(questions.filter(benchmark="alpaca_eval").select(pl.col("turns").list.first(), "baseline").iter_rows())
+    same = {prompt: text for prompt, text in own.items() if text in baselines}
+    answers, _ = answer_all(questions, benchmarks, lambda one: same.get(one.messages[-1]["content"]) or echo(one))
+    say = lambda _: logprobs(m=0.6, M=0.2)  # noqa: E731
+    grades, judge, _ = grade(benchmarks, questions, answers, say, "alpaca_eval", preference_of)
+    assert len(judge.asked) == 4 - n_same
+    assert grades.filter(how="same_output").select("value", "finish_reason").rows() == [(1.5, "not_asked")] * n_same
+    assert grades["value"].null_count() == 0
+
+
 def test_tokens_of_the_same_text_count_together_and_none_of_the_two_is_no_label(questions, benchmarks):
     answers, _ = answer_all(questions, benchmarks, echo)
     twice = logprobs(M=0.25)

@@ -209,7 +209,7 @@ TABLES: dict[str, Table] = {
             "thought": pl.String,
             "label": pl.String,  # alpaca_eval: m or M; arena_hard: A>>B, A>B, A=B, B>A or B>>A
             "value": pl.Float64,  # alpaca_eval: preference in [1, 2], 2: the model's answer; mt_bench: rating
-            "how": pl.String,  # "logprobs" or "text"
+            "how": pl.String,  # "logprobs" or "text"; "same_output": a tie of which nobody was asked
             "invalid_reason": pl.String,
             "n_tokens": pl.Int64,
             "finish_reason": pl.String,

@@ -34,19 +34,28 @@ def grade_alpaca_eval(
 ) -> pl.DataFrame:
     """The `grades` of `answered_questions`; value is the preference in [1, 2], 2: the model's output.
 
+    Of an output that is the baseline's own nothing is asked: it is a tie, as upstream.
     preference_of: of the log-probabilities by token, and whether the model stood first.
     """
+    same = pl.col("answers").list.first() == pl.col("baseline")
+    columns = ["question_id", "turns", "baseline", "answers"]
     asked = [
         {"question_id": id_, "part": 1, "model_first": model_first(turns[0])}
         | {"messages": _messages(chats[""], turns[0], baseline, answers[0])}
-        for id_, turns, baseline, answers in answered.select("question_id", "turns", "baseline", "answers").iter_rows()
+        for id_, turns, baseline, answers in answered.filter(~same).select(columns).iter_rows()
     ]
     logprobs = settings.judge.logprobs
     max_tokens, first_logprobs = (1, FIRST_LOGPROBS) if logprobs else (settings.max_grade_tokens, 0)
     requests = partial(grade_requests, "alpaca_eval", asked, 0.0, max_tokens, seed, first_logprobs)
     rows = with_completions("alpaca_eval", asked, ask(requests))
     read = partial(_read_logprobs, preference_of) if logprobs else _read_text
-    return grades_table("alpaca_eval", settings.judge.model, rows, read, "logprobs" if logprobs else "text")
+    judge = settings.judge.model
+    ties = answered.filter(same).select(
+        "benchmark", "question_id", part=pl.lit(1, pl.Int64), judge=pl.lit(judge), value=pl.lit(1.5),
+        how=pl.lit("same_output"), n_tokens=pl.lit(0, pl.Int64), finish_reason=pl.lit("not_asked"),
+    )  # fmt: skip
+    grades = grades_table("alpaca_eval", judge, rows, read, "logprobs" if logprobs else "text")
+    return pl.concat([grades, ties], how="diagonal")
 
 
 def model_first(instruction: str) -> bool:
