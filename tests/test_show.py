@@ -127,6 +127,10 @@ def test_what_is_noise_is_called_noise(printed):
     assert "same prompts: response chars of m1. The other 2 of 3 differences are NOISE" in text
     text = " ".join(printed(METRICS, noise).split())
     assert "NOISE: no checkpoint can be told from the one before it: on the same prompts all 2 differences" in text
+    assert "too narrow" not in " ".join(printed(METRICS, [one | {"n": 20} for one in noise]).split())
+    assert "hold 0. Of 19 prompts intervals are too narrow (docs/method.md)." in " ".join(
+        printed(METRICS, [noise[0] | {"n": 20}, noise[1] | {"n": 19}]).split()
+    )
     benchmark = difference(0.01, 0.04, "alpaca_eval_win_rate", referee="gpt-4")
     assert "same prompts: AlpacaEval 2 of m1. The other 2 of 3" in " ".join(
         printed(METRICS, [*noise, benchmark]).split()

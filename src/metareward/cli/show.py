@@ -25,6 +25,7 @@ MAIN_OF_BENCHMARKS = {
     "mt_bench": {"mean": "MT-Bench mean"},
 }
 OTHERS = {"readable_judgments": "readable judgments", "readable_verdicts": "readable verdicts"}
+FEW = 20  # prompts; of fewer a bootstrap's intervals hold the truth less often than they say
 WIN_RATE = "responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval."
 
 
@@ -109,24 +110,26 @@ def _sizes(intervals: Intervals, columns: dict[str, str]) -> list[str]:
 
 def _noise(intervals: Intervals, columns: dict[str, str]) -> str:
     """Which checkpoints differ from the one before by more than noise, in the columns shown and on the benchmarks."""
-    found = {}
+    found, prompts = {}, []
     for (group, metric, checkpoint), row in intervals.items():
         benchmark = next((title for name, title in TITLES.items() if metric.startswith(f"{name}_")), None)
         shown = columns.get(metric, benchmark)
         if group == BEFORE and shown and row["ci_low"] is not None:
             found[shown, checkpoint] = not row["ci_low"] <= 0 <= row["ci_high"]
+            prompts.append(row["n"])
     if not found:
         return "No intervals of differences are there (plots/intervals.json)."
+    few = f" Of {min(prompts)} prompts intervals are too narrow (docs/method.md)." if min(prompts) < FEW else ""
     apart = [f"{shown} of {checkpoint}" for (shown, checkpoint), told in found.items() if told]
     if not apart:
         return (
             f"NOISE: no checkpoint can be told from the one before it: on the same prompts all {len(found)} "
-            "differences have intervals that hold 0."
+            f"differences have intervals that hold 0.{few}"
         )
     return (
         f"Told from the checkpoint before it on the same prompts: {', '.join(apart)}. The other "
         f"{len(found) - len(apart)} of {len(found)} differences are NOISE: their intervals hold 0. (Of 20 differences "
-        "that are nothing, one interval leaves 0 out by chance.)"
+        f"that are nothing, one interval leaves 0 out by chance.){few}"
     )
 
 
