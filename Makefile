@@ -25,7 +25,7 @@ format: .venv/test.installed ## mend lint and format where that can be done
 	ruff format .
 
 test-vllm: .venv-vllm/test.installed ## vLLM for real, in an environment of its own
-	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py
+	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" pytest -n 0 tests/test_engine_vllm.py tests/test_benchmarks.py -k "engine_vllm or real_server"
 
 test-kills: .venv/test.installed ## kill a stage and experiments twenty times
 	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py tests/test_experiments.py
