@@ -49,7 +49,7 @@ def test_half_a_character_at_a_cut_is_left_out(tokenizer):
     assert tokenizer.decode(cut).endswith("\ufffd")
     assert completion(tokenizer, PROMPT, 0, cut, "length", []).text == "so "
     assert completion(tokenizer, PROMPT, 0, cut, "length", []).n_tokens == len(cut)
-    assert written(PROMPT, 0, "so \ufffd", 3, "stop").text == "so \ufffd"  # what was not cut is the model's own
+    assert written(PROMPT.request, 0, "so \ufffd", 3, "stop").text == "so \ufffd"  # what was not cut is the model's own
 
 
 @pytest.mark.parametrize("reason", ["abort", "error", "tool_calls", "", None])

@@ -2,7 +2,7 @@
 
 liblinear stops short of the minimum; where, depends on the order of its steps. Published length-controlled win rates
 are of where it stopped: at the minimum itself they would differ by up to 0.013 points. scikit-learn, which wraps
-liblinear, gives the same coefficients to twelve digits (a test compares them), but its import takes more than a second,
+liblinear, gives the same coefficients from 50 rows on (a test compares them), but its import takes more than a second,
 longer than all else that scoring does.
 """
 
