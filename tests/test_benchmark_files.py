@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +12,10 @@ from metareward.inputs.questions import describe_benchmarks, missing_files, read
 from metareward.load_params import load_params
 from metareward.tables import check_table
 
+from bench import BENCH, needs_bench
 from tiny import BENCHMARKS, save_tiny_benchmarks
 
 ROOT = Path(__file__).parents[1]
-BENCH = Path(os.environ.get("METAREWARD_BENCH", ROOT.parent / "shared/bench"))
-needs_bench = pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks' data are not here (METAREWARD_BENCH)")
 COMPACT = {
     "alpaca_eval": {
         "questions": "alpaca_eval_prompts.jsonl.gz",

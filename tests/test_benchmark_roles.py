@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 import pytest
-from test_benchmark_files import BENCH, needs_bench, settings
+from test_benchmark_files import settings
 
 from metareward.engines.common.journal import COMPLETIONS
 from metareward.evaluation.alpaca_eval import preference_of
@@ -30,6 +30,7 @@ from metareward.roles.mt_bench import grade_mt_bench
 from metareward.tables import check_table, empty_table, table_of
 from metareward.templates.chats import ALPACA_EVAL, ARENA_HARD, CATEGORIES, MT_BENCH, load_chats
 
+from bench import BENCH, needs_bench
 from pipeline import ROOT
 from tiny import save_tiny_benchmarks
 

@@ -15,11 +15,12 @@ import time
 
 import polars as pl
 import pytest
-from test_benchmark_files import BENCH, COMPACT, needs_bench
+from test_benchmark_files import COMPACT
 from vllm_server import KEY, Server
 
 from metareward.tables import read_table
 
+from bench import BENCH, needs_bench
 from chat_server import ChatServer, chat_answer, top
 from pipeline import Clone
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_benchmark_files import BENCH, COMPACT, needs_bench, settings
+from test_benchmark_files import COMPACT, settings
 
 from metareward.cli.export_answers import export_answers
 from metareward.errors import UserError
@@ -14,6 +14,7 @@ from metareward.inputs.questions import read_questions
 from metareward.pipeline.stage import QUESTIONS, answers_file
 from metareward.tables import empty_table, table_of, write_table
 
+from bench import BENCH, needs_bench
 from tiny import BENCHMARKS, save_tiny_benchmarks
 
 
