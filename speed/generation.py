@@ -50,6 +50,7 @@ Dtype = Annotated[str, typer.Option(help="auto, float32 or bfloat16")]
 Size = Annotated[int, typer.Option(help="times 16 prompts to respond to, 8 responses to judge, 1 response's battles")]
 Rounds = Annotated[int, typer.Option()]
 Only = Annotated[list[str] | None, typer.Option(help="respond, judge, meta-judge or meta-judge, shuffled; none: all")]
+Slots = Annotated[int | None, typer.Option(help="key-value slots of a batch; none: the demo's")]
 Contestants = dict[str, Callable[[list[Request]], None]]
 
 
@@ -128,7 +129,13 @@ def checkpoint(model: str, folder: str) -> Path:
 
 @app.command()
 def transformers(
-    model: Model = "embedded", dtype: Dtype = "auto", size: Size = 1, rounds: Rounds = 3, only: Only = None
+    model: Model = "embedded",
+    dtype: Dtype = "auto",
+    size: Size = 1,
+    rounds: Rounds = 3,
+    only: Only = None,
+    batch_tokens: Slots = None,
+    prompt_by_prompt: bool = True,
 ) -> None:
     """The local engine, and the stock model's generate: a call for each prompt, and one for 16 of them."""
     from transformers import AutoModelForCausalLM
@@ -137,7 +144,8 @@ def transformers(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = checkpoint(model, temporary)
-        engine = TransformersEngine(folder, dtype, PARAMS.engine.transformers.batch_tokens, PARAMS.engine.max_context)
+        slots = batch_tokens or PARAMS.engine.transformers.batch_tokens
+        engine = TransformersEngine(folder, dtype, slots, PARAMS.engine.max_context)
         engine.ends = []
         stock = AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
         stock.generation_config.eos_token_id = None
@@ -148,12 +156,16 @@ def transformers(
             "generate, prompt by prompt": partial(run_stock, stock, engine.tokenizer, 1),
             "generate, 16 prompts a call": partial(run_stock, stock, engine.tokenizer, 16),
         }
+        if not prompt_by_prompt:
+            del contestants["generate, prompt by prompt"]
         work = workloads(size)
         work = {name: work[name] for name in only or work}
         for requests in work.values():  # kernels are chosen and pages touched before anything is timed
             run_engine(engine, requests)
             run_stock(stock, engine.tokenizer, 1, requests[:1])
         race(contestants, work, engine.tokenizer, rounds)
+        if torch.cuda.is_available():
+            print(f"\npeak {torch.cuda.max_memory_allocated() / 1e9:.1f} GB, two copies of the model among it")
 
 
 def run_stock(model: Any, tokenizer: Any, batch: int, requests: list[Request]) -> None:
