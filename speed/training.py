@@ -139,8 +139,8 @@ def report(name: str, run: Any, batch: int, count: int) -> None:
     tokens = metrics["tokens"] / (metrics["rows_trained"] + metrics.get("not_reached", 0)) * batch
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak()
     print(
-        f"{name}: {step:.3f} s a step of {tokens:.0f} tokens, {tokens / step:.0f} tokens/s, "
-        f"peak {peak / 1e9:.1f} GB; first loss {metrics['loss_first']:.4f}; all {whole:.0f} s, {whole - step * count:.0f} of them before and after it",
+        f"{name}: {step:.3f} s a step of {tokens:.0f} tokens, {tokens / step:.0f} tokens/s, peak {peak / 1e9:.1f} GB; "
+        f"first loss {metrics['loss_first']:.4f}; {whole - step * count:.0f} s before and after the steps",
         flush=True,
     )
 
