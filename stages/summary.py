@@ -1,6 +1,6 @@
 """Fold a checkpoint's tables into its metrics and plot rows, behind those of the checkpoints before it.
 
-Each summary holds the ones before it, so that `report` depends on the last one alone and so, through it, on exactly
+Each summary holds the ones before it, so that `metrics` depends on the last one alone and so, through it, on exactly
 the checkpoints that the params name.
 """
 

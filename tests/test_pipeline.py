@@ -17,7 +17,7 @@ from metareward.tables import read_table
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "report",
+    "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "metrics",
     "questions", "categories",
     *(
         f"{stage}@{name}"
@@ -193,7 +193,7 @@ def ablations(finished):
 
 def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
-    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "report"}
+    after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "metrics"}
     after |= {"answer@m2", "grade@m2"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
@@ -281,7 +281,7 @@ def test_what_python_leaves_beside_its_modules_reruns_nothing(finished):
 
 
 def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
-    """Its files stay where they are, and no stage reads them: what the params name is what the report depends on."""
+    """Its files stay where they are, and no stage reads them: what the params name is what the metrics depend on."""
     clone, _, _ = finished
     copy = Clone.at(tmp_path / "copy")
     shutil.copytree(clone.folder, copy.folder, symlinks=True, ignore=shutil.ignore_patterns(".work", ".venv"))
@@ -290,7 +290,7 @@ def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
     del params["iterations"]["m2"]
     copy.write_params(params, {"checkpoints": ["seed", "sft", "m1"]})
     ran = stages_run(copy.run("dvc repro"))
-    assert ran == {"prompts@m1", "report"}  # prompts: the pool must be large enough for all checkpoints
+    assert ran == {"prompts@m1", "metrics"}  # prompts: the pool must be large enough for all checkpoints
     copy.commit("without m2")
     assert (copy.folder / "data/iterations/m2/judgments.parquet").exists()
     (copy.folder / "data/training/note.txt").write_text("one's own")

@@ -23,7 +23,7 @@ def read_intervals() -> Intervals:
     except ValueError:
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= KEYS for row in rows):
-        raise UserError(f"{INTERVALS} is not what a run writes. Hint: dvc repro --force report makes it anew.")
+        raise UserError(f"{INTERVALS} is not what a run writes. Hint: dvc repro --force metrics makes it anew.")
     found = {}
     for row in rows:
         groups = [row["benchmark"]] if row["other"] is None else [f"difference_to_{row['other']}"]

@@ -41,7 +41,7 @@ def show(
     except (OSError, ValueError):
         raise UserError("metrics.json is not there yet, or is not JSON. Hint: dvc repro makes it.") from None
     if not isinstance(metrics, dict) or "response_chars" not in metrics.get("held_out", {}):
-        raise UserError("metrics.json is not what a run writes. Hint: dvc repro --force report makes it anew.")
+        raise UserError("metrics.json is not what a run writes. Hint: dvc repro --force metrics makes it anew.")
     intervals = read_intervals()
     if paper:
         show_paper(metrics, intervals)

@@ -1,4 +1,4 @@
 """What is measured. In: tables of what checkpoints wrote. Out: `results` rows and metrics.
 
-Stages: evaluate, compare, report.
+Stages: evaluate, compare, metrics.
 """
