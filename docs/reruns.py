@@ -25,6 +25,7 @@ UNABLE = {
     "src/metareward/params.py": "types of params: what a stage reads of them it names in dvc.yaml",
     "src/metareward/spelling.py": "reads a value of params.yaml: what a stage reads of them it names in dvc.yaml",
     "src/metareward/load_params.py": "reads params.yaml, or ends the stage",
+    "src/metareward/schemas.py": "columns of tables: one of another schema is refused by the stage that reads it",
     "src/metareward/tables.py": "checks and sorts: a table of another schema is refused by the stage that reads it",
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",
     "src/metareward/pipeline/clones.py": "says which inputs are missing, or missing elsewhere",

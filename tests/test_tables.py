@@ -7,6 +7,7 @@ import pytest
 
 from metareward.errors import UserError
 from metareward.ids import content_id, content_seed
+from metareward.schemas import SCHEMAS
 from metareward.tables import TABLES, check_table, empty_table, read_table, scan_table, write_parts, write_table
 
 ROWS = pl.DataFrame({"prompt_id": ["b", "a"], "prompt": ["two", "one"], "source": ["x", "x"]})
@@ -111,3 +112,13 @@ def test_ids_depend_on_parts_and_their_borders():
     assert len({content_id("a", "b"), content_id("b", "a"), content_id("ab"), content_id("a", "b", "")}) == 4
     assert content_id("prompt", "Why?") == "b9877dd388247a7e"  # fixed: ids are stored in tables
     assert 0 <= content_seed("a") < 2**63
+
+
+def test_every_table_and_column_says_what_it_is_in_one_line():
+    assert list(SCHEMAS) == list(TABLES)
+    for name, schema in SCHEMAS.items():
+        lines = [schema.about, *(about for _, about in schema.columns.values())]
+        for line in lines:
+            assert 3 <= len(line) <= 110, (name, line)
+            assert "\n" not in line
+            assert not line.removesuffix("...").endswith("."), (name, line)

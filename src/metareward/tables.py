@@ -1,6 +1,6 @@
-"""The tables: their schemas, and the only way they are read and written.
+"""The tables: the only way they are read and written.
 
-A table is a Parquet file whose columns, types and missing values are declared here and checked on every read
+A table is a Parquet file whose columns, types and missing values are declared in schemas.py and checked on every read
 and write. Missing is null, never -1 or "". Rows are sorted by the ids, so equal content gives equal bytes.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from metareward.errors import UserError
+from metareward.schemas import SCHEMAS
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -29,285 +30,21 @@ class Table:
     nullable: frozenset[str] = frozenset()
 
 
-_PAIR: Columns = {
-    "prompt_id": pl.String,
-    "pair_id": pl.String,
-    "messages": MESSAGES,
-    "chosen": pl.String,
-    "rejected": pl.String,
-    "chosen_id": pl.String,
-    "rejected_id": pl.String,
-    "chosen_finish": pl.String,  # the finish_reason of the text: "stop", or it was cut
-    "rejected_finish": pl.String,
+_TYPES: Columns = {
+    "String": pl.String,
+    "Int64": pl.Int64,
+    "Float64": pl.Float64,
+    "Boolean": pl.Boolean,
+    "Strings": pl.List(pl.String),
+    "Messages": MESSAGES,
 }
-_LENGTHS: Columns = {"chosen_chars": pl.Int64, "rejected_chars": pl.Int64, "margin": pl.Float64}
-
 TABLES: dict[str, Table] = {
-    "prompts": Table(
-        {"prompt_id": pl.String, "prompt": pl.String, "source": pl.String},
-        ("prompt_id",),
-    ),
-    "responses": Table(
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "sample": pl.Int64,
-            "response": pl.String,
-            "thought": pl.String,  # between <think> tags; null: none
-            "n_chars": pl.Int64,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-            "duplicate_of": pl.String,
-        },
-        ("prompt_id", "sample"),
-        frozenset({"response", "thought", "duplicate_of"}),
-    ),
-    "judgments": Table(
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "judgment_id": pl.String,
-            "sample": pl.Int64,
-            "judgment": pl.String,
-            "thought": pl.String,
-            "score": pl.Float64,
-            "invalid_reason": pl.String,
-            "n_chars": pl.Int64,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("prompt_id", "response_id", "sample"),
-        frozenset({"judgment", "thought", "score", "invalid_reason"}),
-    ),
-    "scores": Table(
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "sample": pl.Int64,  # the response index, the last tie-breaker of pair selection
-            "n_chars": pl.Int64,  # of the response
-            "mean": pl.Float64,
-            "variance": pl.Float64,  # population variance of the valid scores
-            "n_valid": pl.Int64,
-            "n_distinct": pl.Int64,  # textually different valid judgments
-        },
-        ("prompt_id", "sample"),
-        frozenset({"mean", "variance"}),
-    ),
-    "actor_pairs": Table(
-        {**_PAIR, "chosen_score": pl.Float64, "rejected_score": pl.Float64, **_LENGTHS}, ("prompt_id",)
-    ),
-    "judge_pairs": Table(
-        {**_PAIR, "response_id": pl.String, "chosen_elo": pl.Float64, "rejected_elo": pl.Float64, **_LENGTHS},
-        ("prompt_id",),
-    ),
-    "no_pairs": Table(
-        {"prompt_id": pl.String, "role": pl.String, "reason": pl.String},
-        ("prompt_id",),
-    ),
-    "choices": Table(  # the one response of each prompt whose judgments go into battle, or why there is none
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "variance": pl.Float64,
-            "n_tied": pl.Int64,  # responses that shared the highest variance
-            "reason": pl.String,
-        },
-        ("prompt_id",),
-        frozenset({"response_id", "variance", "reason"}),
-    ),
-    "battles": Table(
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "battle_id": pl.String,
-            "judgment_a": pl.String,
-            "judgment_b": pl.String,
-            "meta_judgment": pl.String,
-            "thought": pl.String,
-            "winner": pl.String,  # "a", "b" or null
-            "invalid_reason": pl.String,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("prompt_id", "response_id", "judgment_a", "judgment_b"),
-        frozenset({"meta_judgment", "thought", "winner", "invalid_reason"}),
-    ),
-    "elo": Table(
-        {
-            "prompt_id": pl.String,
-            "response_id": pl.String,
-            "judgment_id": pl.String,
-            "elo": pl.Float64,
-            "wins_first": pl.Int64,
-            "wins_second": pl.Int64,
-            "n_battles": pl.Int64,
-            "ridge": pl.Float64,  # 0 where the likelihood has a finite maximiser of its own
-        },
-        ("prompt_id", "response_id", "judgment_id"),
-    ),
-    "eft": Table(
-        {
-            "example_id": pl.String,
-            "kind": pl.String,  # judge, meta_judge, compare
-            "messages": MESSAGES,
-            "target": pl.String,
-            "score": pl.Float64,
-        },
-        ("example_id",),
-        frozenset({"score"}),
-    ),
-    "comparisons": Table(  # a referee's verdicts on the responses of two models to the same prompt
-        {
-            "prompt_id": pl.String,
-            "model_first": pl.Boolean,
-            "comparison": pl.String,
-            "thought": pl.String,
-            "winner": pl.String,  # "model", "baseline" or null
-            "invalid_reason": pl.String,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("prompt_id", "model_first"),
-        frozenset({"comparison", "thought", "winner", "invalid_reason"}),
-    ),
-    "questions": Table(  # of the public benchmarks that are on
-        {
-            "benchmark": pl.String,  # alpaca_eval, arena_hard or mt_bench
-            "question_id": pl.String,
-            "position": pl.Int64,  # from 0, in upstream's order
-            "category": pl.String,
-            "turns": pl.List(pl.String),  # what the user says
-            "baseline": pl.String,  # the baseline's answer
-            "references": pl.List(pl.String),  # right answers that the judge is shown, one a turn
-        },
-        ("benchmark", "question_id"),
-        frozenset({"category", "baseline", "references"}),
-    ),
-    "answers": Table(
-        {
-            "benchmark": pl.String,
-            "question_id": pl.String,
-            "turn": pl.Int64,  # 1 or 2
-            "answer_id": pl.String,
-            "answer": pl.String,
-            "thought": pl.String,
-            "n_chars": pl.Int64,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("benchmark", "question_id", "turn"),
-        frozenset({"answer", "thought"}),
-    ),
-    "grades": Table(
-        {
-            "benchmark": pl.String,
-            "question_id": pl.String,
-            "part": pl.Int64,  # alpaca_eval: 1; arena_hard: game 1 or 2; mt_bench: turn 1 or 2
-            "judge": pl.String,  # the judge's model
-            "model_first": pl.Boolean,  # whether the model's answer stood before the baseline's
-            "grade": pl.String,  # what the judge wrote
-            "thought": pl.String,
-            "label": pl.String,  # alpaca_eval: m or M; arena_hard: A>>B, A>B, A=B, B>A or B>>A
-            "value": pl.Float64,  # alpaca_eval: preference in [1, 2], 2: the model's answer; mt_bench: rating
-            "how": pl.String,  # "logprobs" or "text"; "same_output": a tie of which nobody was asked
-            "invalid_reason": pl.String,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("benchmark", "question_id", "part"),
-        frozenset({"model_first", "grade", "thought", "label", "value", "invalid_reason"}),
-    ),
-    "categories": Table(  # of AlpacaEval's instructions, by its judge
-        {
-            "question_id": pl.String,
-            "category": pl.String,
-            "text": pl.String,  # what the judge wrote
-            "thought": pl.String,
-            "invalid_reason": pl.String,
-            "judge": pl.String,
-            "n_tokens": pl.Int64,
-            "finish_reason": pl.String,
-        },
-        ("question_id",),
-        frozenset({"category", "text", "thought", "invalid_reason"}),
-    ),
-    "training_steps": Table(
-        {
-            "step": pl.Int64,
-            "epoch": pl.Float64,
-            "loss": pl.Float64,
-            "learning_rate": pl.Float64,
-            "grad_norm": pl.Float64,
-            "reward_accuracy": pl.Float64,
-            "reward_margin": pl.Float64,
-        },
-        ("step",),
-        frozenset({"reward_accuracy", "reward_margin"}),
-    ),
-    "results": Table(
-        {
-            "checkpoint": pl.String,
-            "benchmark": pl.String,
-            "metric": pl.String,
-            "value": pl.Float64,
-            "ci_low": pl.Float64,
-            "ci_high": pl.Float64,
-            "n": pl.Int64,
-            "referee": pl.String,
-        },
-        ("checkpoint", "benchmark", "metric"),
-        frozenset({"value", "ci_low", "ci_high", "referee"}),
-    ),
-    "outcomes": Table(  # what each held-out prompt brings to a metric, whose value is sum(total) / sum(n)
-        {
-            "checkpoint": pl.String,
-            "metric": pl.String,
-            "referee": pl.String,  # who judged; null: nobody had to, or the checkpoint itself
-            "prompt_id": pl.String,
-            "total": pl.Float64,
-            "n": pl.Int64,
-        },
-        ("checkpoint", "metric", "referee", "prompt_id"),
-        frozenset({"referee"}),
-    ),
-    "differences": Table(  # a checkpoint's value minus another one's, on the same prompts
-        {
-            "checkpoint": pl.String,
-            "other": pl.String,
-            "metric": pl.String,
-            "referee": pl.String,
-            "value": pl.Float64,
-            "ci_low": pl.Float64,
-            "ci_high": pl.Float64,
-            "n": pl.Int64,  # prompts
-        },
-        ("checkpoint", "other", "metric", "referee"),
-        frozenset({"referee", "value", "ci_low", "ci_high"}),
-    ),
-    "judge_bias": Table(  # which of two judgments a meta-judge prefers
-        {
-            "meta_judge": pl.String,  # the checkpoint that decided
-            "battles": pl.String,  # the iteration that they belong to, or held_out
-            "preference": pl.String,  # higher_score, first_position
-            "difference": pl.String,  # of the two scores, in points: all, 0, 0-1 (above 0, at most 1), ... 4-5
-            "n": pl.Int64,  # decided battles
-            "share": pl.Float64,
-            "ci_low": pl.Float64,
-            "ci_high": pl.Float64,
-        },
-        ("meta_judge", "battles", "preference", "difference"),
-        frozenset({"share", "ci_low", "ci_high"}),
-    ),
-    "score_distribution": Table(  # of the scores that a checkpoint gives as a judge
-        {
-            "checkpoint": pl.String,
-            "kind": pl.String,  # histogram: the share in a bin of half a point; density: Gaussian, per point
-            "score": pl.Float64,  # the middle of the bin; the place of the density
-            "value": pl.Float64,  # null: of scores that are all equal there is no density
-        },
-        ("checkpoint", "kind", "score"),
-        frozenset({"value"}),
-    ),
+    name: Table(
+        {column: _TYPES[type_.removesuffix("?")] for column, (type_, _) in schema.columns.items()},
+        schema.key,
+        frozenset(column for column, (type_, _) in schema.columns.items() if type_.endswith("?")),
+    )
+    for name, schema in SCHEMAS.items()
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from metareward.tables import TABLES
+from metareward.schemas import SCHEMAS
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,14 @@ class BaseView:
     about: str = ""
 
 
+_TYPES = {
+    "String": "VARCHAR",
+    "Int64": "BIGINT",
+    "Float64": "DOUBLE",
+    "Boolean": "BOOLEAN",
+    "Strings": "VARCHAR[]",
+    "Messages": 'STRUCT("role" VARCHAR, "content" VARCHAR)[]',
+}
 _ITERATION, _HELD_OUT, _COMPARED = "data/iterations/*", "data/evaluations/*", "data/comparisons/*"
 
 
@@ -77,8 +85,8 @@ VIEWS: dict[str, BaseView] = {
         "judgments", ("data/eft/judgments.parquet",), None, "of ranked human replies, by the seed, for EFT"
     ),
 }
-# The work of another wing may add its table to TABLES before it has a line of its own here.
-VIEWS |= {name: BaseView(name, (f"data/{name}/*.parquet",), "checkpoint") for name in TABLES if name not in VIEWS}
+# The work of another wing may add its table to SCHEMAS before it has a line of its own here.
+VIEWS |= {name: BaseView(name, (f"data/{name}/*.parquet",), "checkpoint") for name in SCHEMAS if name not in VIEWS}
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class File:
 def columns_of(name: str) -> dict[str, str]:
     """The columns of a base view with their DuckDB types, in order."""
     view = VIEWS[name]
-    columns = {column: sql_type(type_) for column, type_ in TABLES[view.table].columns.items()}
+    columns = {column: _TYPES[type_.removesuffix("?")] for column, (type_, _) in SCHEMAS[view.table].columns.items()}
     label = {view.label: "VARCHAR"} if view.label and view.label not in columns else {}
     return {"rev": "VARCHAR"} | label | columns
 
@@ -114,18 +122,6 @@ def values_sql(columns: Mapping[str, str], rows: Iterable[tuple[object, ...]]) -
     empty = ", ".join(f"NULL::{type_} AS {quoted(column)}" for column, type_ in columns.items())
     lines = [f"({', '.join(map(_literal, row))})" for row in rows]
     return f"SELECT {empty} WHERE false" + (f" UNION ALL SELECT * FROM (VALUES {', '.join(lines)})" if lines else "")
-
-
-def sql_type(type_: object) -> str:
-    """The DuckDB type of a column's Polars type."""
-    import polars as pl
-
-    if isinstance(type_, pl.List):
-        return f"{sql_type(type_.inner)}[]"
-    if isinstance(type_, pl.Struct):
-        return f"STRUCT({', '.join(f'{quoted(field.name)} {sql_type(field.dtype)}' for field in type_.fields)})"
-    names = {pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.Float64: "DOUBLE", pl.Boolean: "BOOLEAN"}
-    return names[type_]  # type: ignore[index]
 
 
 def quoted(name: str) -> str:
