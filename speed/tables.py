@@ -45,55 +45,68 @@ class Draws:
         return [f"{number:016x}" for number in self.generator.integers(0, 2**63, count).tolist()]
 
 
-def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
-    """prompts, responses, the same with duplicates marked, and judgments of some prompts."""
-    n = len(prompt_ids)
-    prompts = {"prompt_id": prompt_ids, "prompt": draws.texts(n, PROMPT_CHARS), "source": ["made up"] * n}
-    samples = np.tile(np.arange(N_RESPONSES), n)
+def respond(draws: Draws, prompt_ids: list[str], n_responses: int = N_RESPONSES) -> pl.DataFrame:
+    """The `responses` of some prompts; of 700 there is one that is the same text as the prompt's first."""
+    n = len(prompt_ids) * n_responses
+    written, repeated = pl.col("response"), pl.Series(draws.generator.random(n) < 1 / 700)
     responses = pl.DataFrame(
         {
-            "prompt_id": np.repeat(np.array(prompt_ids, dtype=object), N_RESPONSES),
-            "response_id": draws.ids(n * N_RESPONSES),
-            "sample": samples,
-            "response": draws.texts(n * N_RESPONSES, RESPONSE_CHARS),
+            "prompt_id": np.repeat(np.array(prompt_ids, dtype=object), n_responses),
+            "response_id": draws.ids(n),
+            "sample": np.tile(np.arange(n_responses), len(prompt_ids)),
+            "response": draws.texts(n, RESPONSE_CHARS),
         }
-    ).with_columns(
-        n_chars=pl.col("response").str.len_chars().cast(pl.Int64),
+    ).with_columns(response=pl.when(repeated).then(written.first().over("prompt_id")).otherwise(written))
+    return responses.with_columns(
+        n_chars=written.str.len_chars().cast(pl.Int64),
         n_tokens=pl.lit(400, pl.Int64),
         finish_reason=pl.lit("stop"),
         duplicate_of=pl.lit(None, pl.String),
         thought=pl.lit(None, pl.String),
     )
-    # each response has a quality about which its judgments scatter, in quarters of a point as trained judges write
-    quality = draws.generator.normal(3.2, 0.9, n * N_RESPONSES).repeat(N_JUDGMENTS)
+
+
+def judge(draws: Draws, responses: pl.DataFrame, n_judgments: int = N_JUDGMENTS, mean: float = 3.2) -> pl.DataFrame:
+    """The `judgments` of responses, one in 50 without a score.
+
+    Each response has a quality, to which its length adds a little, as judges have it. Its judgments scatter about
+    that, in quarters of a point as trained judges write.
+    """
+    n, chars = responses.height, responses["n_chars"].to_numpy()
+    longer = (chars - RESPONSE_CHARS) / (RESPONSE_CHARS / 4)
+    quality = (mean + 0.25 * longer + draws.generator.normal(0, 0.85, n)).repeat(n_judgments)
     scores = np.clip(np.round((quality + draws.generator.normal(0, 0.6, len(quality))) * 4) / 4, 0, 5)
-    judgments = (
-        pl.DataFrame(
-            {
-                "prompt_id": responses["prompt_id"].to_numpy().repeat(N_JUDGMENTS),
-                "response_id": responses["response_id"].to_numpy().repeat(N_JUDGMENTS),
-                "judgment_id": draws.ids(len(scores)),
-                "sample": np.tile(np.arange(N_JUDGMENTS), n * N_RESPONSES),
-                "judgment": draws.texts(len(scores), JUDGMENT_CHARS, [f"\nScore: {s:g}" for s in scores.tolist()]),
-                "score": scores,
-                "invalid": draws.generator.random(len(scores)) < 0.02,
-            }
-        )
-        .with_columns(
-            score=pl.when(~pl.col("invalid")).then("score"),
-            invalid_reason=pl.when("invalid").then(pl.lit("no_score")),
-            n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64),
-            n_tokens=pl.lit(200, pl.Int64),
-            finish_reason=pl.lit("stop"),
-            thought=pl.lit(None, pl.String),
-        )
-        .drop("invalid")
+    invalid = pl.Series(draws.generator.random(len(scores)) < 0.02)
+    judgments = pl.DataFrame(
+        {
+            "prompt_id": responses["prompt_id"].to_numpy().repeat(n_judgments),
+            "response_id": responses["response_id"].to_numpy().repeat(n_judgments),
+            "judgment_id": draws.ids(len(scores)),
+            "sample": np.tile(np.arange(n_judgments), n),
+            "judgment": draws.texts(len(scores), JUDGMENT_CHARS, [f"\nScore: {s:g}" for s in scores.tolist()]),
+            "score": scores,
+        }
+    ).with_columns(
+        score=pl.when(~invalid).then("score"),
+        invalid_reason=pl.when(invalid).then(pl.lit("no_score")),
+        n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64),
+        n_tokens=pl.lit(200, pl.Int64),
+        finish_reason=pl.lit("stop"),
+        thought=pl.lit(None, pl.String),
     )
+    return check_table(judgments, "judgments")
+
+
+def part(draws: Draws, prompt_ids: list[str]) -> dict[str, pl.DataFrame]:
+    """prompts, responses, the same with duplicates marked, and judgments of some prompts."""
+    prompts = draws.texts(len(prompt_ids), PROMPT_CHARS)
+    responses = respond(draws, prompt_ids)
+    unique = mark_duplicates(responses)
     return {
-        "prompts": pl.DataFrame(prompts),
+        "prompts": pl.DataFrame({"prompt_id": prompt_ids, "prompt": prompts, "source": ["made up"] * len(prompt_ids)}),
         "responses": responses,
-        "unique_responses": mark_duplicates(responses),
-        "judgments": check_table(judgments, "judgments"),
+        "unique_responses": unique,
+        "judgments": judge(draws, unique.filter(pl.col("duplicate_of").is_null())),
     }
 
 
@@ -146,8 +159,10 @@ def fight(draws: Draws, choices: pl.LazyFrame, judgments: pl.LazyFrame, verdict_
     first_wins = draws.generator.random(len(edge)) < 1 / (1 + np.exp(-edge - 0.75))
     winner = np.where(first_wins, "a", "b")
     battles = listed.with_columns(
-        battle_id=pl.Series(draws.ids(len(edge))),
-        meta_judgment=pl.Series(draws.texts(len(edge), verdict_chars, [f"\nWinner: {w}" for w in winner])),
+        battle_id=pl.Series(draws.ids(len(edge)), dtype=pl.String),
+        meta_judgment=pl.Series(
+            draws.texts(len(edge), verdict_chars, [f"\nWinner: {w}" for w in winner]), dtype=pl.String
+        ),
         winner=pl.when(pl.Series(draws.generator.random(len(edge)) < 0.95)).then(pl.Series(winner)),
         n_tokens=pl.lit(200, pl.Int64),
         finish_reason=pl.lit("stop"),
