@@ -13,6 +13,7 @@ from metareward.cli.plan import plan
 from metareward.cli.profile import profile
 from metareward.cli.score import score
 from metareward.cli.show import show
+from metareward.cli.sql import sql
 from metareward.errors import UserError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, compare, journal, plan, export_answers):
+for command in (check, profile, show, compare, journal, plan, export_answers, sql):
     app.command()(command)
 app.add_typer(score, name="score")
 

@@ -1,59 +1,134 @@
 """A DuckDB connection with a view of each table of a run, which reads the run's files and no others."""
 
 import json
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from metareward.errors import UserError
+from metareward.query.reading import ReadingConnection
 from metareward.query.ready_made import READY_MADE
-from metareward.query.views import VIEWS, File, quoted, text, values_sql, view_sql
-from metareward.query.workspace import WORKSPACE, metric_rows, param_rows, project_root, workspace_files
+from metareward.query.views import METRICS, PARAMS, VIEWS, File, columns_of, quoted, text, values_sql, view_sql
+from metareward.query.workspace import WORKSPACE, files_of, metric_rows, param_rows, project_root, workspace_tables
 
 if TYPE_CHECKING:
     import duckdb
 
-PARAMS = {"rev": "VARCHAR", "name": "VARCHAR", "value": "VARCHAR"}
-METRICS = {"rev": "VARCHAR", "name": "VARCHAR", "checkpoint": "VARCHAR", "value": "DOUBLE"}
+
+@dataclass
+class Run:
+    """What the views are made of: the files of each, rows of params and metrics; notes: what a user should know."""
+
+    files: dict[str, list[File]] = field(default_factory=lambda: {name: [] for name in VIEWS})
+    params: list[tuple[Any, ...]] = field(default_factory=list)
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, rev: str, tables: dict[str, Path], params: str | bytes | None, metrics: str | bytes | None) -> None:
+        for name, files in files_of(rev, tables).items():
+            self.files[name] += files
+        try:
+            self.params += param_rows(rev, yaml.safe_load(params) if params else {})
+            self.metrics += metric_rows(rev, json.loads(metrics) if metrics else {})
+        except (ValueError, yaml.YAMLError) as error:
+            self.notes.append(f"params.yaml or metrics.json of {rev} cannot be read: {str(error).splitlines()[0]}")
 
 
 def connect(
     revs: Sequence[str] = (), *, experiments: bool = False, folder: Path | str | None = None
 ) -> "duckdb.DuckDBPyConnection":
-    """A DuckDB connection with the views of a run.
+    """A DuckDB connection with the views of a run, which only reads.
 
     revs: git revisions and DVC experiments, and `workspace` for the working tree; none: the working tree.
-    experiments: the working tree and all experiments. folder: any folder of the project; None: where the process
-    runs. Every view has the column `rev`. Raises UserError.
+    experiments: all experiments, and the working tree unless revs name others. folder: any folder of the project;
+    None: where the process runs. Every view has the column `rev`. Raises UserError.
     """
+    run = read_run(revs, experiments=experiments, folder=folder)
+    for note in run.notes:
+        warnings.warn(note, stacklevel=2)
+    return cast("duckdb.DuckDBPyConnection", reading_connection(run))
+
+
+def read_run(revs: Sequence[str] = (), *, experiments: bool = False, folder: Path | str | None = None) -> Run:
+    """What `connect` makes views of."""
+    root = project_root(Path.cwd() if folder is None else Path(folder))
+    run = Run()
+    if not revs or WORKSPACE in revs:
+        texts = [
+            path.read_bytes() if path.is_file() else None for path in (root / "params.yaml", root / "metrics.json")
+        ]
+        run.add(WORKSPACE, workspace_tables(root), *texts)
+    names = [name for name in dict.fromkeys(revs) if name != WORKSPACE]
+    if names or experiments:
+        from metareward.query.revisions import all_experiments, cache_folder, file_at, find_revisions, tables_at
+
+        found = find_revisions(root, names)
+        if experiments:
+            found += [one for one in all_experiments(root) if one.name not in names]
+            if len(found) == len(names):
+                run.notes.append("there are no experiments in this clone. Hint: dvc exp run, or dvc exp pull")
+        cache = cache_folder(root)
+        for revision in found:
+            texts = [file_at(root, revision, name) for name in ("params.yaml", "metrics.json")]
+            run.add(revision.name, tables_at(root, cache, revision), *texts)
+    _look_at_files(run)
+    return run
+
+
+def reading_connection(run: Run) -> ReadingConnection:
+    """The views of a run in memory, behind settings that let nothing else be read, and nothing be written."""
     import duckdb
 
-    if revs or experiments:
-        raise UserError("only the working tree can be read yet")
-    root = project_root(Path.cwd() if folder is None else Path(folder))
-    files = workspace_files(root)
     connection = duckdb.connect()
-    for name, sql in _definitions(root, files).items():
-        connection.execute(f"CREATE VIEW {quoted(name)} AS {sql}")
-    _lock(connection, [file for listed in files.values() for file in listed])
-    return connection
+    create_views(connection, run)
+    _lock(connection, [file for files in run.files.values() for file in files if not file.problem])
+    return ReadingConnection(connection)
 
 
-def _definitions(root: Path, files: dict[str, list[File]]) -> dict[str, str]:
-    """The SQL of all views, in the order in which they can be created."""
-    params = metrics = None
-    if (root / "params.yaml").is_file():
-        params = yaml.safe_load((root / "params.yaml").read_text())
-    if (root / "metrics.json").is_file():
-        metrics = json.loads((root / "metrics.json").read_text())
-    return {
-        **{name: view_sql(name, files[name]) for name in VIEWS},
-        "params": values_sql(PARAMS, param_rows(WORKSPACE, params or {})),
-        "metrics": values_sql(METRICS, metric_rows(WORKSPACE, metrics)),
+def create_views(connection: "duckdb.DuckDBPyConnection", run: Run) -> None:
+    """Create all views of a run; the ready-made ones stand on those of its tables."""
+    definitions = {
+        **{name: view_sql(name, files) for name, files in run.files.items()},
+        "params": values_sql({name: type_ for name, (type_, _) in PARAMS.items()}, run.params),
+        "metrics": values_sql({name: type_ for name, (type_, _) in METRICS.items()}, run.metrics),
         **{name: view.sql for name, view in READY_MADE.items()},
     }
+    for name, sql in definitions.items():
+        connection.execute(f"CREATE VIEW {quoted(name)} AS {sql}")
+
+
+def _look_at_files(run: Run) -> None:
+    """Find the files that are no tables, which a query is told that needs them, and note the columns not there yet."""
+    import duckdb
+
+    paths = sorted({file.path for files in run.files.values() for file in files if not file.problem})
+    connection = duckdb.connect()
+    columns: dict[str, set[str]] = {}
+    broken: dict[str, str] = {}
+    query = "SELECT file_name, list(name) FROM parquet_schema(?) GROUP BY ALL"
+    try:
+        columns = {path: set(names) for path, names in connection.execute(query, [paths]).fetchall()} if paths else {}
+    except duckdb.Error:  # one of them is no Parquet file: which?
+        for path in paths:
+            try:
+                columns |= {path: set(names) for path, names in connection.execute(query, [[path]]).fetchall()}
+            except duckdb.Error:
+                broken[path] = f"{path} is not a readable table. Hint: dvc repro makes it"
+    missing: dict[str, set[str]] = {}
+    for name, files in run.files.items():
+        run.files[name] = [replace(file, problem=broken.get(file.path, file.problem)) for file in files]
+        wanted = [column for column in columns_of(name) if column not in ("rev", VIEWS[name].label)]
+        for file in run.files[name]:
+            lost = set(wanted) - columns.get(file.path, set(wanted))
+            missing.setdefault(file.rev, set()).update(f"{name}.{column}" for column in lost)
+    for rev, lost in missing.items():
+        if lost:
+            run.notes.append(f"{rev} is from before these columns, which are null there: {', '.join(sorted(lost))}")
+    for problem in dict.fromkeys(file.problem for files in run.files.values() for file in files if file.problem):
+        run.notes.append(f"{problem}; a query that needs it fails")
 
 
 def _lock(connection: "duckdb.DuckDBPyConnection", files: list[File]) -> None:
@@ -62,9 +137,31 @@ def _lock(connection: "duckdb.DuckDBPyConnection", files: list[File]) -> None:
     connection.execute(f"""
         SET allowed_paths = [{allowed}];
         SET temp_directory = '';
+        SET memory_limit = '{_memory()}B';
         SET autoinstall_known_extensions = false;
         SET autoload_known_extensions = false;
         SET python_enable_replacements = false;
         SET enable_external_access = false;
         SET lock_configuration = true;
     """)
+
+
+def _memory() -> int:
+    """Half of the machine's memory, in bytes: a query that needs more ends, since nothing is spilled to a disk."""
+    import psutil
+
+    return int(psutil.virtual_memory().total // 2)
+
+
+def describe(run: Run) -> dict[str, tuple[str, dict[str, tuple[str, str]]]]:
+    """Each view: what a row is; its columns with type and what they hold."""
+    from metareward.query.views import about_view, columns_about
+
+    connection = reading_connection(run)
+    found = {name: (about_view(name), columns_about(name)) for name in VIEWS}
+    found["params"] = ("a value of params.yaml", PARAMS)
+    found["metrics"] = ("a value of metrics.json", METRICS)
+    for name, view in READY_MADE.items():
+        types = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {quoted(name)}").fetchall()}
+        found[name] = (view.about, {column: (types[column], about) for column, about in view.columns.items()})
+    return found

@@ -89,21 +89,56 @@ VIEWS: dict[str, BaseView] = {
 VIEWS |= {name: BaseView(name, (f"data/{name}/*.parquet",), "checkpoint") for name in SCHEMAS if name not in VIEWS}
 
 
+_REV = {"rev": ("VARCHAR", "where the row comes from: workspace, a revision, an experiment")}
+_LABELS = {
+    "iteration": ("VARCHAR", "m1, m2, ..."),
+    "checkpoint": ("VARCHAR", "seed, sft, m1, ..."),
+}
+PARAMS = _REV | {
+    "name": ("VARCHAR", "its name with dots: judge.n"),
+    "value": ("VARCHAR", "a text as it is, anything else as JSON"),
+}
+METRICS = _REV | {
+    "name": ("VARCHAR", "group.metric"),
+    "checkpoint": ("VARCHAR", "seed, sft, m1, ..."),
+    "value": ("DOUBLE", "its value; null: there is none"),
+}
+
+
 @dataclass(frozen=True)
 class File:
-    """A file of a view. rev: workspace, or the revision; label: the iteration or checkpoint; path: absolute."""
+    """A file of a view.
+
+    rev: workspace, or the revision; label: the iteration or checkpoint; path: where it lies, absolute; problem: why
+    it cannot be read, which a query is told that needs it.
+    """
 
     rev: str
     label: str
     path: str
+    problem: str | None = None
 
 
 def columns_of(name: str) -> dict[str, str]:
     """The columns of a base view with their DuckDB types, in order."""
+    return {column: type_ for column, (type_, _) in columns_about(name).items()}
+
+
+def columns_about(name: str) -> dict[str, tuple[str, str]]:
+    """The columns of a base view with their DuckDB types and what they hold, in order."""
     view = VIEWS[name]
-    columns = {column: _TYPES[type_.removesuffix("?")] for column, (type_, _) in SCHEMAS[view.table].columns.items()}
-    label = {view.label: "VARCHAR"} if view.label and view.label not in columns else {}
-    return {"rev": "VARCHAR"} | label | columns
+    columns = {
+        column: (_TYPES[type_.removesuffix("?")], about)
+        for column, (type_, about) in SCHEMAS[view.table].columns.items()
+    }
+    label = {view.label: _LABELS[view.label]} if view.label and view.label not in columns else {}
+    return _REV | label | columns
+
+
+def about_view(name: str) -> str:
+    """What a row of a base view is."""
+    view = VIEWS[name]
+    return f"{SCHEMAS[view.table].about} ({view.about})" if view.about else SCHEMAS[view.table].about
 
 
 def view_sql(name: str, files: Iterable[File]) -> str:
@@ -113,7 +148,10 @@ def view_sql(name: str, files: Iterable[File]) -> str:
     parts = [f"SELECT {empty} WHERE false"]
     for file in files:
         label = f", {text(file.label)} AS {quoted(view.label)}" if view.label else ""
-        parts.append(f"SELECT {text(file.rev)} AS rev{label}, * FROM read_parquet({text(file.path)})")
+        rows = f", * FROM read_parquet({text(file.path)})"
+        if file.problem:
+            rows = f" WHERE error({text(file.problem)}) IS NULL"  # evaluated unless rev or label rule it out
+        parts.append(f"SELECT {text(file.rev)} AS rev{label}{rows}")
     return f"SELECT {', '.join(map(quoted, columns))} FROM ({' UNION ALL BY NAME '.join(parts)})"
 
 

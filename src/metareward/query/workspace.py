@@ -21,18 +21,31 @@ def project_root(folder: Path) -> Path:
     raise UserError(f"{folder} is no folder of a metareward project: there is no dvc.yaml in it or above it")
 
 
-def workspace_files(root: Path) -> dict[str, list[File]]:
-    """The files of each view in the working tree."""
-    listed = [path.relative_to(root).as_posix() for path in (root / "data").rglob("*.parquet")]
-    return files_of(WORKSPACE, {path: root / path for path in listed})
+def workspace_tables(root: Path) -> dict[str, Path]:
+    """The tables in the working tree: path in the project -> where it lies."""
+    return {path.relative_to(root).as_posix(): path for path in (root / "data").rglob("*.parquet")}
 
 
 def files_of(rev: str, tables: dict[str, Path]) -> dict[str, list[File]]:
     """The files of each view among those of one revision. tables: path in the project -> where the file lies."""
+    problems = {path: problem for path, file in tables.items() if (problem := _problem(rev, path, file))}
     return {
-        name: [File(rev, label, str(tables[path])) for pattern in view.files for label, path in _found(pattern, tables)]
+        name: [
+            File(rev, label, str(tables[path]), problems.get(path))
+            for pattern in view.files
+            for label, path in _found(pattern, tables)
+        ]
         for name, view in VIEWS.items()
     }
+
+
+def _problem(rev: str, path: str, file: Path) -> str | None:
+    """Why a file cannot be read, as far as its place says."""
+    if file.is_file():
+        return None
+    if rev == WORKSPACE:
+        return f"{path} is no file"
+    return f"{path} of {rev} is not in DVC's cache. Hint: dvc fetch --all-commits"
 
 
 def _found(pattern: str, paths: dict[str, Path]) -> Iterator[tuple[str, str]]:
