@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from polars import selectors as cs
 
 from metareward.evaluation.drift import score_histogram
 from metareward.evaluation.judge_bias import decided_battles, judge_bias
@@ -21,9 +20,12 @@ from metareward.evaluation.metrics import (
     iteration_metrics,
     training_curves,
 )
+from metareward.evaluation.monitors import monitor_metrics
 from metareward.evaluation.outcomes import differences_table
 from metareward.params import Params
 from metareward.pipeline.frame import load, run, say
+from metareward.pipeline.iteration import read_iteration
+from metareward.pipeline.monitors import read_monitors
 from metareward.pipeline.outcomes import read_outcomes
 from metareward.pipeline.stage import (
     DIFFERENCES,
@@ -35,16 +37,7 @@ from metareward.pipeline.stage import (
     grades_folder,
     iteration_folder,
 )
-from metareward.tables import read_table, scan_table, write_json, write_table
-
-SCHEMAS = {
-    "unique_responses": "responses",
-    "actor_no_pairs": "no_pairs",
-    "judge_no_pairs": "no_pairs",
-    **{name: name for name in ("judgments", "actor_pairs", "battles", "elo", "judge_pairs")},
-}
-THOUGHT = cs.by_name("thought", require_all=False).str.len_chars()  # whether there is one; the text is not needed
-TEXTS = ["response", "judgment", "meta_judgment", "messages", "chosen", "rejected"]
+from metareward.tables import read_table, write_json, write_table
 
 
 def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="none: sft, from seed")] = None) -> None:
@@ -59,6 +52,9 @@ def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="no
     write_table(differences, DIFFERENCES / f"{checkpoint}.parquet", "differences")
     entry["metrics"] |= difference_metrics(differences, before=prev or "seed")
     entry["differences"] = differences.to_dicts()
+    monitors = read_monitors(checkpoint)
+    entry["metrics"] |= monitor_metrics(monitors)
+    entry["monitors"] = monitors.to_dicts()
     if prev:
         add_iteration(entry, checkpoint, prev, params)
     write_json([*before, entry], SUMMARIES / f"{checkpoint}.json")
@@ -83,6 +79,7 @@ def held_out(checkpoint: str) -> dict[str, Any]:
         "differences": [],
         "curves": [],
         "scores": [],
+        "monitors": [],
     }
 
 
@@ -95,10 +92,7 @@ def compared(checkpoint: str, others: list[str], params: Params) -> pl.DataFrame
 
 def add_iteration(entry: dict[str, Any], iteration: str, prev: str, params: Params) -> None:
     """Add what the tables of the iteration say, which the checkpoint before made."""
-    files = {table: iteration_folder(iteration) / f"{table}.parquet" for table in SCHEMAS}
-    scans = {table: scan_table(path, SCHEMAS[table]) for table, path in files.items()}
-    tables = {table: scan.drop(TEXTS, strict=False).with_columns(THOUGHT).collect() for table, scan in scans.items()}
-    tables["responses"] = tables.pop("unique_responses")
+    tables = read_iteration(iteration)
     decided = decided_battles(tables["battles"], tables["judgments"])
     bias = judge_bias(decided, prev, iteration, params.evaluate.bootstrap, params.seed)
     write_table(bias, iteration_folder(iteration) / "judge_bias.parquet", "judge_bias")

@@ -197,6 +197,7 @@ def give_outputs(clone):
         elif path.suffix == ".parquet" and path.parent.name in ("m1", "training", "strong_judge"):
             name = re.sub(r"^unique_|^(actor|judge)_(?=no_pairs)", "", path.stem)
             table = "training_steps" if path.parent.name == "training" else name
+            table = "monitors" if "monitors" in path.parts else table
             write_table(empty_table(table), clone.folder / path, table)
     for name in ("seed", "sft", "m1"):
         for table in ("grades", "results", "outcomes"):

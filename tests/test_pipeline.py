@@ -18,7 +18,7 @@ from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "metrics",
-    "questions", "categories",
+    "questions", "categories", "monitor-training-sft",
     *(
         f"{stage}@{name}"
         for stage in ("evaluate", "compare", "answer", "grade")
@@ -28,7 +28,7 @@ EVERY_STAGE = {
         f"{stage}@{name}"
         for stage in (
             "prompts", "respond", "dedup", "judge", "score", "actor-pairs", "choose", "meta-judge", "elo",
-            "judge-pairs", "dpo", "summary",
+            "judge-pairs", "monitor-data", "dpo", "monitor-training", "summary",
         )
         for name in ("m1", "m2")
     ),
@@ -194,7 +194,7 @@ def ablations(finished):
 def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
     after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "metrics"}
-    after |= {"answer@m2", "grade@m2"}
+    after |= {"answer@m2", "grade@m2", "monitor-data@m2", "monitor-training@m2"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
     assert "actor-pairs@m2" in one

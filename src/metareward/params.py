@@ -15,6 +15,7 @@ _NULL = BeforeValidator(spelling.null)
 Fraction = Annotated[StrictFloat, Field(ge=0, le=1), _NUMBER]
 Positive = Annotated[StrictFloat, Field(gt=0), _NUMBER]
 NotNegative = Annotated[StrictFloat, Field(ge=0), _NUMBER]
+NumberOrNull = Annotated[Annotated[StrictFloat, _NUMBER] | None, _NULL]
 NotNegativeOrNull = Annotated[NotNegative | None, _NULL]
 Count = Annotated[StrictInt, Field(ge=1), _WHOLE]
 CountOrNull = Annotated[Count | None, _NULL]
@@ -246,6 +247,26 @@ class Benchmarks(_Section):
     mt_bench: MtBench
 
 
+class Monitor(_Section):
+    limit: NumberOrNull  # null: not watched
+    action: Literal["warn", "stop"]  # beyond the limit
+
+
+class Monitors(_Section):
+    """What says that an iteration goes wrong (METHOD §6, Monitors)."""
+
+    readable_judgments: Monitor
+    score_at_maximum: Monitor
+    readable_verdicts: Monitor
+    first_position_wins: Monitor
+    actor_length_difference: Monitor
+    judge_length_difference: Monitor
+    effective_pairs: Monitor
+    pairs_in_training: Monitor
+    reward_accuracy: Monitor
+    response_growth: Monitor
+
+
 class Iteration(_Section):
     prev: Text  # the checkpoint that generates this iteration's data and from which training starts
     rho: Fraction
@@ -271,6 +292,7 @@ class Params(_Section):
     dpo: Dpo
     evaluate: Evaluate
     benchmarks: Benchmarks
+    monitors: Monitors
     rho: Literal["schedule"] | Fraction  # a number overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]

@@ -327,6 +327,19 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("meta_judge", "battles", "preference", "difference"),
     ),
+    "monitors": Schema(
+        "a figure of an iteration, or of the checkpoint that it trains, beside its limit",
+        {
+            "monitor": ("String", "which figure (docs/method.md, Monitors)"),
+            "value": ("Float64?", "the figure; null: there is nothing to measure"),
+            "limit": ("Float64", "as params say"),
+            "direction": ("String", "above, below: which side of the limit is bad"),
+            "action": ("String", "beyond the limit: warn, stop"),
+            "passed": ("Boolean?", "whether the value is not beyond the limit; null of a null value"),
+            "look": ("String", "the command that shows more"),
+        },
+        ("monitor",),
+    ),
     "score_distribution": Schema(
         "a point of the distribution of the scores that a checkpoint gives as a judge",
         {

@@ -180,6 +180,11 @@ def interval_rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def monitor_rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The `monitors` of all checkpoints of a run."""
+    return [{"checkpoint": entry["checkpoint"], **row} for entry in entries for row in entry["monitors"]]
+
+
 def _bias_results(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The bias of an iteration's meta-judge as rows like those of `results`, by the names of its metrics."""
     endings = {"all": "", "0": "_equal_scores"}
