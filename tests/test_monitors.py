@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 import yaml
 
+from metareward.cli.monitors import warnings
+from metareward.cli.show import show
 from metareward.errors import UserError
 from metareward.evaluation.judge_bias import decided_battles, judge_bias
 from metareward.evaluation.metrics import by_metric, iteration_metrics, monitor_rows
@@ -21,7 +23,7 @@ from metareward.evaluation.results import results_table
 from metareward.params import Monitors
 from metareward.pipeline.monitors import read_monitors, watch
 from metareward.pipeline.stage import Stage
-from metareward.tables import empty_table, read_table, table_of
+from metareward.tables import empty_table, read_table, write_json
 
 from pipeline import Clone, stages_run
 
@@ -237,16 +239,27 @@ def test_a_run_stops_before_the_costly_stage_and_goes_on_without_repeating_one(t
     assert changed <= {path for path in outputs if re.match(r"data/(monitors|summaries)/.*(parquet|json)$", path)}
 
 
-def test_queries_of_what_to_look_at_are_of_tables_that_there_are():
-    for _, query in MONITORS.values():
-        assert query.count("{}") <= 1
-        assert re.search(r"FROM (\w+)", query)[1] in (
-            "judgments",
-            "battles",
-            "actor_pairs",
-            "judge_pairs",
-            "no_pairs",
-            "training_steps",
-            "results",
-        )
-    assert table_of([], "monitors").is_empty()
+def test_show_ends_with_what_lies_beyond_its_limit(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert warnings() == []
+    values = {"score_at_maximum": 0.9, "effective_pairs": 30.0, "judge_length_difference": None}
+    table = monitors_table("m1", values, settings(0.5))
+    (tmp_path / "plots").mkdir()
+    rows = monitor_rows([{"checkpoint": "m1", "monitors": table.to_dicts()}])
+    write_json(rows, tmp_path / "plots/monitors.json")
+    assert warnings() == ["warn: score_at_maximum of m1 is 0.9, above its limit 0.5"]
+    write_json({"held_out": {"response_chars": {"m1": 1.0}}}, tmp_path / "metrics.json")
+    show()
+    assert "\nwarn: score_at_maximum of m1 is 0.9, above its limit 0.5\n" in capsys.readouterr().out
+    write_json(rows[1:], tmp_path / "plots/monitors.json")
+    show()
+    assert "warn" not in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize("text", ["{}x", "3", '{"a": 1}', '[{"monitor": "x"}]'])
+def test_another_file_in_place_of_the_monitors_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots/monitors.json").write_text(text)
+    with pytest.raises(UserError, match=r"plots/monitors\.json is not what a run writes"):
+        warnings()

@@ -10,6 +10,7 @@ import typer
 
 from metareward.cli.benchmarks import BENCHMARKS, TITLES, judges_of, who_judged
 from metareward.cli.intervals import BEFORE, Intervals, read_intervals
+from metareward.cli.monitors import warnings
 from metareward.cli.paper import show_paper
 from metareward.cli.tables import WIDTH, Cell, print_table, short, with_interval
 from metareward.errors import UserError
@@ -71,6 +72,9 @@ def _show_main(metrics: dict[str, Any], intervals: Intervals) -> None:
     print(fill(f"metareward show GROUP has all metrics of a group: {', '.join(metrics)}.", WIDTH))
     print("metareward compare m1 m2 says what tells two checkpoints apart.")
     print("Every row of every table: data/ (Parquet). Pictures: dvc plots show.")
+    if beyond := warnings():
+        print("\n".join(beyond))
+        print("Monitors warn of these: metareward show monitors has all of them, docs/method.md what they mean.")
 
 
 def _cell(
