@@ -23,6 +23,7 @@ from metareward.evaluation.results import results_table
 from metareward.params import Monitors
 from metareward.pipeline.monitors import read_monitors, watch
 from metareward.pipeline.stage import Stage
+from metareward.query import connect
 from metareward.tables import empty_table, read_table, write_json
 
 from pipeline import Clone, stages_run
@@ -230,6 +231,14 @@ def test_a_run_stops_before_the_costly_stage_and_goes_on_without_repeating_one(t
     runs = [expensive(stages_run(output)) for output in (first, second, third)]
     assert {"dpo@m1", "evaluate@m1"} <= runs[2]
     assert sum(len(ran) for ran in runs) == len(set().union(*runs))
+
+    rows = connect(folder=clone.folder).sql("SELECT checkpoint, monitor, look FROM monitors").fetchall()
+    found = {name: {monitor for checkpoint, monitor, _ in rows if checkpoint == name} for name in ("sft", "m1")}
+    assert len(found["sft"]) == 2  # reward_accuracy is off
+    assert found["m1"] == set(MONITORS) - {"reward_accuracy"}
+    for _, monitor, look in rows:
+        (query,) = re.findall(r'^metareward sql "(.*)"$', look)
+        assert connect(folder=clone.folder).sql(query).fetchall(), monitor
 
     outputs = clone.outputs()
     change(monitors__score_at_maximum__limit=0.001, monitors__response_growth__limit=None)

@@ -59,6 +59,9 @@ VIEWS: dict[str, BaseView] = {
     "differences": BaseView("differences", ("data/differences/*.parquet",)),
     "judge_bias": BaseView("judge_bias", (f"{_HELD_OUT}/judge_bias.parquet", f"{_ITERATION}/judge_bias.parquet")),
     "score_distribution": BaseView("score_distribution", (f"{_HELD_OUT}/score_distribution.parquet",)),
+    "monitors": BaseView(
+        "monitors", ("data/monitors/*/data.parquet", "data/monitors/*/training.parquet"), "checkpoint"
+    ),
     "questions": BaseView("questions", ("data/questions.parquet",)),
     "categories": BaseView("categories", ("data/categories.parquet",)),
     "answers": BaseView("answers", ("data/answers/*.parquet",), "checkpoint"),
