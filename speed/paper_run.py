@@ -66,6 +66,7 @@ def prepare(folder: Path, draws: Draws, scale: int) -> Params:
     for name in ("templates", "data/samples"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "data/benchmarks").mkdir()
+    shutil.copy(ROOT / "dvc.yaml", folder)
     text = (ROOT / "profiles/paper.yaml").read_text()
     n_iterations, n_prompts = 4, 5000 * scale
     for old, new in {

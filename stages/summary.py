@@ -93,6 +93,7 @@ def compared(checkpoint: str, others: list[str], params: Params) -> pl.DataFrame
 def add_iteration(entry: dict[str, Any], iteration: str, prev: str, params: Params) -> None:
     """Add what the tables of the iteration say, which the checkpoint before made."""
     tables = read_iteration(iteration)
+    tables["length_control"] = read_table(iteration_folder(iteration) / "length_control.parquet", "length_control")
     decided = decided_battles(tables["battles"], tables["judgments"])
     bias = judge_bias(decided, prev, iteration, params.evaluate.bootstrap, params.seed)
     write_table(bias, iteration_folder(iteration) / "judge_bias.parquet", "judge_bias")

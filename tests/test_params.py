@@ -161,11 +161,12 @@ def test_a_checkpoint_may_have_a_name_that_yaml_1_1_reads_as_true(tmp_path):
     assert "on" in params.iterations
 
 
-def test_the_schedule_or_a_number(tmp_path):
+def test_the_schedule_balanced_or_a_number(tmp_path):
     words = ("schedule", "0", "1", ".5", "1e-06", "'0.4'")
     found = [override(tmp_path / "params.yaml", {"rho": word}).rho for word in words]
     assert found == ["schedule", 0.0, 1.0, 0.5, 1e-6, 0.4]
     assert [type(value) for value in found[1:]] == [float] * 5
+    assert override(tmp_path / "params.yaml", {"rho": "balanced"}).rho == "balanced"
 
 
 def test_a_list(tmp_path):

@@ -147,8 +147,8 @@ def _explain(problem: Any, source: str) -> str:
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     if "format" in path[1:2]:
         return _explain_format(problem, path, source)
-    if path[0] == "rho":
-        path = ["rho"]  # without the branch of the union
+    if "rho" in path:
+        path = path[: path.index("rho") + 1]  # without the branch of the union
     if path[:-1] and isinstance(problem["loc"][-1], int):
         path = path[:-1]  # the item of a list: name the list
     if path[0] == "chat_template_kwargs" and problem["type"] != "missing":
@@ -166,7 +166,7 @@ def _explain(problem: Any, source: str) -> str:
         return f"{key} is missing. Hint: profiles/demo.yaml has every key. ({source}: {key})"
     if name == "rho":
         schedule = ' or "schedule", which takes each iteration\'s own' if key == "rho" else ""
-        allowed = f"it must lie in [0, 1]{schedule}"
+        allowed = f'it must lie in [0, 1] or be "balanced"{schedule}'
         return f"{name} is {value}; {allowed}. 0 turns length control off. ({source}: {key})"
     if path[:2] == ["resources", "judges"] and len(path) <= 3:
         return f"{key} is {value}; it must be {_JUDGES}. ({source}: {key})"

@@ -269,7 +269,7 @@ class Monitors(_Section):
 
 class Iteration(_Section):
     prev: Text  # the checkpoint that generates this iteration's data and from which training starts
-    rho: Fraction
+    rho: Literal["balanced"] | Fraction
     train_judge: Switch
     max_chosen_chars: CountOrNull = None
     max_judgment_chars: CountOrNull = None
@@ -293,6 +293,6 @@ class Params(_Section):
     evaluate: Evaluate
     benchmarks: Benchmarks
     monitors: Monitors
-    rho: Literal["schedule"] | Fraction  # a number overrides every iteration's own
+    rho: Literal["schedule", "balanced"] | Fraction  # anything but schedule overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]

@@ -143,6 +143,14 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("prompt_id",),
     ),
+    "length_control": Schema(
+        "the rho with which an iteration's actor pairs were selected",
+        {
+            "rho": ("Float64", "how far a score may lie from the extreme, as a share of the prompt's range"),
+            "set_by": ("String", "params; balanced (rho: balanced); least_difference (the same, but no rho balances)"),
+        },
+        ("rho",),
+    ),
     "choices": Schema(
         "the response of a prompt whose judgments go into battle, or why there is none",
         {

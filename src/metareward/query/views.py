@@ -42,6 +42,7 @@ VIEWS: dict[str, BaseView] = {
     "judgments": _of_iteration("judgments"),
     "scores": _of_iteration("scores"),
     "actor_pairs": _of_iteration("actor_pairs"),
+    "length_control": _of_iteration("length_control"),
     "choices": _of_iteration("choices"),
     "battles": _of_iteration("battles"),
     "elo": _of_iteration("elo"),
