@@ -182,6 +182,9 @@ def test_a_warning_says_what_where_to_look_and_opens_the_gate(tmp_path, monkeypa
 
 def test_a_stop_keeps_the_gate_shut_and_its_rows_can_be_read(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    watch(Stage("monitor-data", "m1"), "m1", "data", {"effective_pairs": 3.0}, settings())
+    assert (gate := tmp_path / "data/monitors/m1/data.gate").exists()
+    capsys.readouterr()
     with pytest.raises(UserError) as raised:
         watch(Stage("monitor-data", "m1"), "m1", "data", {"effective_pairs": 3.0}, settings(5.0, "stop"))
     assert capsys.readouterr().err.startswith("stop: effective_pairs of m1 is 3, below its limit 5\n  look: ")
@@ -191,7 +194,7 @@ def test_a_stop_keeps_the_gate_shut_and_its_rows_can_be_read(tmp_path, monkeypat
         "(params.yaml: monitors.effective_pairs)",
     ):
         assert word in str(raised.value)
-    assert not (tmp_path / "data/monitors/m1/data.gate").exists()
+    assert not gate.exists()
     assert read_monitors("m1")["passed"].to_list() == [False]
 
 

@@ -34,6 +34,8 @@ def watch(stage: Stage, name: str, part: str, values: Mapping[str, float | None]
     but this stage runs again. Raises UserError where a monitor stops the run.
     """
     folder = monitors_folder(name)
+    gate = folder / f"{part}.gate"
+    gate.unlink(missing_ok=True)  # DVC has done so; a stage that is run by hand has not
     monitors = write_table(monitors_table(name, values, settings), folder / f"{part}.parquet", "monitors")
     beyond = monitors.filter(~pl.col("passed"))
     for row in beyond.iter_rows(named=True):
@@ -46,7 +48,7 @@ def watch(stage: Stage, name: str, part: str, values: Mapping[str, float | None]
             f"there is kept. To go on, change the limit, or action to warn, and give dvc repro again. "
             f"(params.yaml: {keys})"
         )
-    write_text("open\n", folder / f"{part}.gate")
+    write_text("open\n", gate)
     say(stage, f"{beyond.height} of {monitors['passed'].count()} monitors beyond their limits")
 
 
