@@ -17,9 +17,16 @@ Intervals = Mapping[tuple[str, str, str], Mapping[str, Any]]
 def read_intervals() -> Intervals:
     """Those of plots/intervals.json; none where a run has not made it. Raises UserError where it is another file."""
     try:
-        rows = json.loads(INTERVALS.read_text())
+        text = INTERVALS.read_text()
     except OSError:
         return {}
+    return parse_intervals(text)
+
+
+def parse_intervals(text: str | bytes) -> Intervals:
+    """The contents of plots/intervals.json. Raises UserError where they are another file's."""
+    try:
+        rows = json.loads(text)
     except ValueError:
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= KEYS for row in rows):

@@ -7,6 +7,7 @@ import typer
 from metareward.checkout import foreign_code
 from metareward.cli.check import check
 from metareward.cli.compare import compare
+from metareward.cli.exp import exp
 from metareward.cli.export_answers import export_answers
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, compare, journal, plan, export_answers, sql):
+for command in (check, profile, show, compare, exp, journal, plan, export_answers, sql):
     app.command()(command)
 app.add_typer(score, name="score")
 

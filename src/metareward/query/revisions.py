@@ -68,6 +68,13 @@ def _experiments(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def parent_and_date(root: Path, revision: Revision) -> tuple[str, str]:
+    """The commit that a revision began from, an experiment's baseline ("" of a first commit), and its date and time."""
+    printed = _git(root, "show", "--no-patch", "--no-show-signature", "--format=%P\t%cI", revision.commit) or b"\t"
+    parents, _, date = printed.decode().strip("\n").partition("\t")
+    return parents.split(" ")[0], date
+
+
 def file_at(root: Path, revision: Revision, path: str) -> bytes | None:
     """What a file of the project held at a revision; None: it was not there."""
     return _git(root, "show", f"{revision.commit}:./{path}")
