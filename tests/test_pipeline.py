@@ -327,6 +327,8 @@ SHOWN = {
     "metareward plan": r"respond@m1(.|\n)*total",
     "git add": "",
     "dvc exp run": r"Reproducing experiment '(no-length-control|m3-only)'",
+    "metareward exp": r"Last checkpoints(.|\n)*no-length-control(.|\n)*rho=0.0 \(was schedule\)",
+    "metareward show monitors": r"\nbeyond_limit ",
     "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",
     "dvc metrics diff": r"Metric +HEAD +workspace +Change\nactor_pairs\.",
     "dvc plots show": r"file:///.*dvc_plots/index\.html",
