@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -42,40 +43,48 @@ def print_rows(names: list[str], rows: Iterator[tuple[Any, ...]], out: TextIO) -
 
 
 def _print_table(names: list[str], rows: list[tuple[Any, ...]], width: int, out: TextIO) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Columns as wide as what they hold; where that is too much, the widest ones are cut to one width."""
+    from rich.cells import cell_len
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for k, name in enumerate(names):
-        numbers = any(isinstance(row[k], int | float) and not isinstance(row[k], bool) for row in rows)
-        longest = max([len(_cell(row[k], width)) for row in rows] + [len(name)])
-        least = longest if numbers or longest <= LEAST else LEAST
-        table.add_column(
-            Text(printable(name)),
-            justify="right" if numbers else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=min(least, width),
+    cells = [[printable(name) for name in names], *([_cell(value, width) for value in row] for row in rows)]
+    numbers = [
+        all(
+            row[k] is None or (isinstance(row[k], int | float | Decimal) and not isinstance(row[k], bool))
+            for row in rows
         )
-    for row in rows:
-        table.add_row(*(Text(_cell(value, width)) for value in row))
-    console = Console(file=out, width=width, highlight=False, color_system=None)
-    console.print(table)
+        for k in range(len(names))
+    ]
+    widths = [max(cell_len(line[k]) for line in cells) for k in range(len(names))]
+    room = width - 2 * (len(names) - 1)
+    while sum(widths) > room and max(widths) > 1:
+        widest = max(widths)
+        second = max([one for one in widths if one < widest], default=1)
+        n = widths.count(widest)
+        least = max(second, widest - -(-(sum(widths) - room) // n), 1)
+        widths = [least if one == widest else one for one in widths]
+    for k, line in enumerate(cells):
+        fitted = [_fitted(cell, widths[j], numbers[j]) for j, cell in enumerate(line)]
+        out.write("  ".join(fitted).rstrip() + "\n")
+        if k == 0:
+            out.write("─" * min(sum(widths) + 2 * (len(widths) - 1), width) + "\n")
+
+
+def _fitted(text: str, width: int, right: bool = False) -> str:
+    """A text in so many places of a terminal, cut with … where it is longer."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - cell_len(text)) + text if right else set_cell_size(text, width)
 
 
 def _print_lines(names: list[str], rows: list[tuple[Any, ...]], width: int, out: TextIO) -> None:
     """Each row as lines of a column and its value."""
-    from rich.cells import set_cell_size
-
     room = max(len(printable(name)) for name in names)
     for k, row in enumerate(rows):
         out.write(f"row {k + 1}\n")
         for name, value in zip(names, row, strict=True):
-            text, space = _cell(value, width), max(width - room - 4, LEAST)
-            if len(text) > space:
-                text = set_cell_size(text[: space - 1], space - 1).rstrip() + "…"
+            text = _fitted(_cell(value, width), max(width - room - 4, LEAST)).rstrip()
             out.write(f"  {printable(name):<{room}}  {text}\n")
 
 
@@ -111,8 +120,8 @@ def as_json(value: Any) -> Any:
         return {str(key): as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(inner) for inner in value]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
+    if isinstance(value, float | Decimal):
+        return float(value) if isfinite(value) else None
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 

@@ -12,7 +12,15 @@ import yaml
 from metareward.query.reading import ReadingConnection
 from metareward.query.ready_made import READY_MADE
 from metareward.query.views import METRICS, PARAMS, VIEWS, File, columns_of, quoted, text, values_sql, view_sql
-from metareward.query.workspace import WORKSPACE, files_of, metric_rows, param_rows, project_root, workspace_tables
+from metareward.query.workspace import (
+    WORKSPACE,
+    files_of,
+    is_inside,
+    metric_rows,
+    param_rows,
+    project_root,
+    workspace_tables,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,6 +69,13 @@ def read_run(revs: Sequence[str] = (), *, experiments: bool = False, folder: Pat
             path.read_bytes() if path.is_file() else None for path in (root / "params.yaml", root / "metrics.json")
         ]
         run.add(WORKSPACE, workspace_tables(root), *texts)
+        for name, files in run.files.items():
+            run.files[name] = [
+                file
+                if is_inside(root, Path(file.path))
+                else replace(file, problem=f"{file.path} is a link out of the project and DVC's cache; it is not read")
+                for file in files
+            ]
     names = [name for name in dict.fromkeys(revs) if name != WORKSPACE]
     if names or experiments:
         from metareward.query.revisions import all_experiments, cache_folder, file_at, find_revisions, tables_at

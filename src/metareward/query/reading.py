@@ -74,7 +74,11 @@ def _checked(connection: "duckdb.DuckDBPyConnection", statement: "duckdb.Stateme
     """The text of a statement that only reads."""
     import duckdb
 
-    sql, kind = statement.query, statement.type
+    sql = statement.query
+    try:
+        kind: object = statement.type
+    except ValueError:  # a kind that DuckDB's own list for Python lacks, as UPDATE EXTENSIONS
+        kind = None
     words = list(_words(sql))
     first = words[0][0].upper() if words else "an empty statement"
     if words[:1] and words[0][0] == "explain" and kind in (duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI):

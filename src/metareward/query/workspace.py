@@ -23,7 +23,17 @@ def project_root(folder: Path) -> Path:
 
 def workspace_tables(root: Path) -> dict[str, Path]:
     """The tables in the working tree: path in the project -> where it lies."""
-    return {path.relative_to(root).as_posix(): path for path in (root / "data").rglob("*.parquet")}
+    return {path.relative_to(root).as_posix(): path for path in sorted((root / "data").rglob("*.parquet"))}
+
+
+def is_inside(root: Path, file: Path) -> bool:
+    """Whether a file of the working tree lies in the project, or is DVC's link into its cache."""
+    place = file.resolve()
+    if place.is_relative_to(root):
+        return True
+    from metareward.query.revisions import cache_folder
+
+    return place.is_relative_to(cache_folder(root))
 
 
 def files_of(rev: str, tables: dict[str, Path]) -> dict[str, list[File]]:
