@@ -151,13 +151,13 @@ def write_markdown(names: list[str], rows: Iterable[tuple[Any, ...]], out: TextI
         out.write(f"| {' | '.join(cells)} |\n")
 
 
-def write_parquet(result: "ReadingConnection", path: Path) -> int:
-    """All rows as a Parquet file, renamed into place when it is whole; how many there are."""
+def write_parquet(relation: Any, path: Path) -> int:
+    """All rows of a relation as a Parquet file, renamed into place when it is whole; how many there are."""
     import pyarrow.parquet as pq
 
     temporary, n = path.with_name(f".{path.name}.{os.getpid()}.tmp"), 0
     try:
-        reader = result.to_arrow_reader(_BATCH * 50)
+        reader = relation.to_arrow_reader(_BATCH * 50)
         with pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
             for batch in reader:
                 writer.write_batch(batch)

@@ -40,14 +40,16 @@ def sql(
     ] = None,
 ) -> None:
     """Ask a run's tables in SQL (DuckDB). Only reads. --schema lists the views, docs/queries.md has examples."""
-    from metareward.query.connection import read_run, reading_connection
+    from metareward.query.connection import read_run, reading_connection, views_of
 
     formats = {"--csv": as_csv, "--json": as_json, "--markdown": markdown, "--parquet": parquet}
     chosen = [name for name, given in formats.items() if given]
     if len(chosen) > 1:
         raise UserError(f"{' and '.join(chosen)} exclude each other")
     names = [name.strip() for value in rev or () for name in value.split(",") if name.strip()]
-    run = read_run(names, experiments=experiments)
+    if query is None and not (schema or database or sys.stdin.isatty()):
+        query = sys.stdin.read()
+    run = read_run(names, experiments=experiments, query=None if schema or database else query)
     for note in notes(run):
         print(f"note: {note}", file=sys.stderr)
     if database:
@@ -57,9 +59,7 @@ def sql(
         if schema:
             _print_schema(run, query, as_json)
             return
-        connection = reading_connection(run)
-        if query is None and not sys.stdin.isatty():
-            query = sys.stdin.read()
+        connection = reading_connection(run, views_of(query) if query else None)
         if query is None:
             from metareward.cli.sql_prompt import prompt
 
@@ -83,12 +83,13 @@ def answer(connection: "ReadingConnection", text: str, form: str | None = None, 
             raise UserError(f"{form} takes one statement, not {len(statements)}")
         if not statements:
             raise UserError("there is no statement in this. Hint: metareward sql 'FROM pairs LIMIT 5'")
+        if parquet:
+            print(f"{rows.write_parquet(connection.sql(statements[0]), parquet):,} rows in {parquet}")
+            return
         for statement in statements:
             result = connection.execute(statement)
             names = [column[0] for column in result.description or ()]
-            if parquet:
-                print(f"{rows.write_parquet(result, parquet):,} rows in {parquet}")
-            elif statement.lstrip()[:7].lower() == "explain":
+            if statement.lstrip()[:7].lower() == "explain":
                 for row in rows.rows_of(result):
                     print("\n".join(rows.printable(line) for line in row[-1].splitlines()))
             else:
@@ -99,19 +100,30 @@ def answer(connection: "ReadingConnection", text: str, form: str | None = None, 
                 }.get(form or "", rows.print_rows)
                 write(names, rows.rows_of(result), sys.stdout)
     except duckdb.Error as error:
-        raise UserError(in_short(error, connection)) from None
+        raise UserError(in_short(error)) from None
 
 
-def in_short(error: Exception, connection: "ReadingConnection") -> str:
+def in_short(error: Exception) -> str:
     """DuckDB's message in one line, with what it thinks was meant; of an unknown view, all that there are."""
+    from metareward.query.connection import view_names
+
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = lines[:1] + [line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))]
     if lines and lines[0].startswith("Catalog Error: Table with name"):
-        views = [name for (name,) in connection.cursor().execute("SHOW TABLES").fetchall()]
-        kept.append(f"Views: {', '.join(views)}.")
+        kept = [*kept[:1], *_meant(lines[0]), f"Views: {', '.join(view_names())}."]
     if lines and "out of memory" in lines[0].lower():
         kept.append("Hint: fewer columns of text, a WHERE or a LIMIT; nothing is spilled to a disk.")
     return " ".join(kept) or type(error).__name__
+
+
+def _meant(line: str) -> list[str]:
+    """The view that the message of an unknown table may have meant; DuckDB knows only those that a query names."""
+    import difflib
+
+    from metareward.query.connection import view_names
+
+    near = difflib.get_close_matches(line.split("name ")[-1].split(" does not")[0], view_names(), 1)
+    return [f'Did you mean "{near[0]}"?'] if near else []
 
 
 def notes(run: "Run") -> list[str]:

@@ -1,6 +1,7 @@
 """A DuckDB connection with a view of each table of a run, which reads the run's files and no others."""
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from metareward.query.workspace import (
 
 if TYPE_CHECKING:
     import duckdb
+
+FEW = 3  # files that are named one by one
 
 
 @dataclass
@@ -60,8 +63,14 @@ def connect(
     return cast("duckdb.DuckDBPyConnection", reading_connection(run))
 
 
-def read_run(revs: Sequence[str] = (), *, experiments: bool = False, folder: Path | str | None = None) -> Run:
-    """What `connect` makes views of."""
+def read_run(
+    revs: Sequence[str] = (),
+    *,
+    experiments: bool = False,
+    folder: Path | str | None = None,
+    query: str | None = None,
+) -> Run:
+    """What `connect` makes views of. query: look only at files that it can need; None: at all."""
     root = project_root(Path.cwd() if folder is None else Path(folder))
     run = Run()
     if not revs or WORKSPACE in revs:
@@ -89,22 +98,25 @@ def read_run(revs: Sequence[str] = (), *, experiments: bool = False, folder: Pat
         for revision in found:
             texts = [file_at(root, revision, name) for name in ("params.yaml", "metrics.json")]
             run.add(revision.name, tables_at(root, cache, revision), *texts)
-    _look_at_files(run)
+    _look_at_files(run, views_of(query) if query else set(VIEWS))
     return run
 
 
-def reading_connection(run: Run) -> ReadingConnection:
-    """The views of a run in memory, behind settings that let nothing else be read, and nothing be written."""
+def reading_connection(run: Run, views: set[str] | None = None) -> ReadingConnection:
+    """The views of a run in memory, behind settings that let nothing else be read, and nothing be written.
+
+    views: those to create; None: all.
+    """
     import duckdb
 
     connection = duckdb.connect()
-    create_views(connection, run)
+    create_views(connection, run, views)
     _lock(connection, [file for files in run.files.values() for file in files if not file.problem])
     return ReadingConnection(connection)
 
 
-def create_views(connection: "duckdb.DuckDBPyConnection", run: Run) -> None:
-    """Create all views of a run; the ready-made ones stand on those of its tables."""
+def create_views(connection: "duckdb.DuckDBPyConnection", run: Run, views: set[str] | None = None) -> None:
+    """Create views of a run; the ready-made ones stand on those of its tables. views: which; None: all."""
     definitions = {
         **{name: view_sql(name, files) for name, files in run.files.items()},
         "params": values_sql({name: type_ for name, (type_, _) in PARAMS.items()}, run.params),
@@ -112,14 +124,38 @@ def create_views(connection: "duckdb.DuckDBPyConnection", run: Run) -> None:
         **{name: view.sql for name, view in READY_MADE.items()},
     }
     for name, sql in definitions.items():
+        if views is not None and name not in views:
+            continue
         connection.execute(f"CREATE VIEW {quoted(name)} AS {sql}")
 
 
-def _look_at_files(run: Run) -> None:
+def view_names() -> list[str]:
+    """All views, in the order in which they are created."""
+    return [*VIEWS, "params", "metrics", *READY_MADE]
+
+
+def views_of(query: str) -> set[str]:
+    """The views whose names stand in a query, with those that they are made of; all, if it asks what there is."""
+    words = set(re.findall(r"\w+", query.lower()))
+    if any(
+        word in ("show", "information_schema") or word.startswith(("duckdb_", "pragma", "sqlite_")) for word in words
+    ):
+        return set(view_names())
+    found, known = set[str](), set(view_names())
+    while words:
+        word = words.pop()
+        if word in READY_MADE and word not in found:
+            words |= set(re.findall(r"\w+", READY_MADE[word].sql))
+        found |= {word} & known
+    return found
+
+
+def _look_at_files(run: Run, views: set[str]) -> None:
     """Find the files that are no tables, which a query is told that needs them, and note the columns not there yet."""
     import duckdb
 
-    paths = sorted({file.path for files in run.files.values() for file in files if not file.problem})
+    looked = {name: files for name, files in run.files.items() if name in views}
+    paths = sorted({file.path for files in looked.values() for file in files if not file.problem})
     connection = duckdb.connect()
     columns: dict[str, set[str]] = {}
     broken: dict[str, str] = {}
@@ -133,7 +169,7 @@ def _look_at_files(run: Run) -> None:
             except duckdb.Error:
                 broken[path] = f"{path} is not a readable table. Hint: dvc repro makes it"
     missing: dict[str, set[str]] = {}
-    for name, files in run.files.items():
+    for name, files in looked.items():
         run.files[name] = [replace(file, problem=broken.get(file.path, file.problem)) for file in files]
         wanted = [column for column in columns_of(name) if column not in ("rev", VIEWS[name].label)]
         for file in run.files[name]:
@@ -142,8 +178,11 @@ def _look_at_files(run: Run) -> None:
     for rev, lost in missing.items():
         if lost:
             run.notes.append(f"{rev} is from before these columns, which are null there: {', '.join(sorted(lost))}")
-    for problem in dict.fromkeys(file.problem for files in run.files.values() for file in files if file.problem):
+    problems = [file.problem for name in looked for file in run.files[name] if file.problem]
+    for problem in dict.fromkeys(problems[:FEW]):
         run.notes.append(f"{problem}; a query that needs it fails")
+    if len(problems) > FEW:
+        run.notes.append(f"the same holds of {len(problems) - FEW} more files")
 
 
 def _lock(connection: "duckdb.DuckDBPyConnection", files: list[File]) -> None:
