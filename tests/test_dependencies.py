@@ -16,7 +16,10 @@ import reruns  # noqa: E402
 STAGES = reruns.stages()
 GENERATING = {"eft-judge", "respond", "judge", "meta-judge", "strong-respond", "evaluate", "compare", "answer"}
 GRADING = {"strong-judge", "categories", "grade"}  # they ask a judge that params name apart, with an engine of its own
-WINGS = ["templates", "inputs", "engines", "roles", "selection", "training", "evaluation", "pipeline", "query", "cli"]
+WINGS = [
+    *("templates", "inputs", "engines", "roles", "selection", "training", "evaluation", "pipeline", "query", "explore"),
+    "cli",
+]
 
 
 def script(name):

@@ -15,6 +15,7 @@ from metareward.cli.profile import profile
 from metareward.cli.score import score
 from metareward.cli.show import show
 from metareward.cli.sql import sql
+from metareward.cli.trace import trace
 from metareward.errors import UserError
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, compare, exp, journal, plan, export_answers, sql):
+for command in (check, profile, show, compare, exp, sql, trace, journal, plan, export_answers):
     app.command()(command)
 app.add_typer(score, name="score")
 

@@ -91,6 +91,8 @@ READY_MADE: dict[str, ReadyMade] = {
             "text_b": "what judgment_b says",
             "score_a": "the score that judgment_a gives, in points",
             "score_b": "the score that judgment_b gives",
+            "chars_a": "characters of judgment_a",
+            "chars_b": "characters of judgment_b",
             "difference": "score_a - score_b",
             "winner": "a, b, or null: a tie or an unreadable verdict",
             "winner_id": "judgment_id of the winner",
@@ -101,7 +103,7 @@ READY_MADE: dict[str, ReadyMade] = {
         },
         """
         SELECT rev, iteration, prompt_id, response_id, battle_id, judgment_a, judgment_b, text_a, text_b,
-            score_a, score_b, round(score_a - score_b, 6) AS difference, winner,
+            score_a, score_b, chars_a, chars_b, round(score_a - score_b, 6) AS difference, winner,
             CASE winner WHEN 'a' THEN judgment_a WHEN 'b' THEN judgment_b END AS winner_id,
             winner = 'a' AS first_won,
             CASE WHEN round(score_a - score_b, 6) <> 0 THEN (score_a > score_b) = (winner = 'a') END
@@ -109,11 +111,15 @@ READY_MADE: dict[str, ReadyMade] = {
             invalid_reason, meta_judgment
         FROM battles
         LEFT JOIN (
-            SELECT rev, iteration, judgment_id AS judgment_a, judgment AS text_a, score AS score_a FROM judgments
-        ) USING (rev, iteration, judgment_a)
+            SELECT rev, iteration, prompt_id, response_id, judgment_id AS judgment_a, judgment AS text_a,
+                score AS score_a, n_chars AS chars_a
+            FROM judgments
+        ) USING (rev, iteration, prompt_id, response_id, judgment_a)
         LEFT JOIN (
-            SELECT rev, iteration, judgment_id AS judgment_b, judgment AS text_b, score AS score_b FROM judgments
-        ) USING (rev, iteration, judgment_b)
+            SELECT rev, iteration, prompt_id, response_id, judgment_id AS judgment_b, judgment AS text_b,
+                score AS score_b, n_chars AS chars_b
+            FROM judgments
+        ) USING (rev, iteration, prompt_id, response_id, judgment_b)
         """,
     ),
     "battle_sides": ReadyMade(
