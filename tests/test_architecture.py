@@ -12,7 +12,7 @@ from test_dependencies import STAGES, WINGS, reruns, script
 
 from metareward.cli.tables import short
 from metareward.inputs.pool import read_prompts
-from metareward.tables import TABLES, check_table, empty_table, read_table, write_json, write_table
+from metareward.tables import TABLES, check_table, empty_table, read_table, write_json, write_table, write_text
 
 from pipeline import ROOT, Clone
 
@@ -127,6 +127,7 @@ def clone(tmp_path):
 def give_checkpoints(clone, model):
     for name in ("seed", "sft", "m1"):
         shutil.copytree(model, clone.folder / "models" / name)
+    write_text("open\n", clone.folder / "data/monitors/sft/training.gate")  # or `respond` would wait for its monitors
 
 
 def test_add_a_stage(clone):
@@ -194,7 +195,7 @@ def give_outputs(clone):
         path = Path(out)
         if path.suffix == ".json" and path.parent.name == "training":
             write_json({"rows_trained": 1}, clone.folder / path)
-        elif path.suffix == ".parquet" and path.parent.name in ("m1", "training", "strong_judge"):
+        elif path.suffix == ".parquet" and {"iterations", "training", "strong_judge", "monitors"} & set(path.parts):
             name = re.sub(r"^unique_|^(actor|judge)_(?=no_pairs)", "", path.stem)
             table = "training_steps" if path.parent.name == "training" else name
             table = "monitors" if "monitors" in path.parts else table
