@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metareward.engines.common.sampler import text_code
+from metareward.params import Params
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -36,7 +37,15 @@ def test_every_stage_has_its_script_and_every_script_its_stage():
 @pytest.mark.parametrize("engine", reruns.ENGINES)
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_the_modules_that_it_imports_and_on_no_others(name, engine):
-    assert reruns.code_of(STAGES[name]["deps"], engine) == reruns.imports_of(script(name), engine)
+    code = {file for file in reruns.code_of(STAGES[name]["deps"], engine) if file.endswith(".py")}
+    assert code == reruns.imports_of(script(name), engine)
+
+
+def test_the_report_depends_on_all_that_lies_beside_its_modules():
+    folder = ROOT / "src/metareward/explore/report"
+    beside = {path.relative_to(ROOT).as_posix() for path in folder.iterdir() if path.suffix in (".html", ".js", ".css")}
+    assert len(beside) == 3
+    assert beside <= set(STAGES["report"]["deps"])
 
 
 def test_the_imports_of_a_stage_are_followed_through_functions_and_other_modules():
@@ -65,7 +74,8 @@ def params_read(name):
     text = script(name).read_text()
     sampled = {"engine", "chat_template_kwargs"} if "Sampler(params, " in text else set()
     sampled |= {"engine"} if "load_judge(" in text else set()
-    return sampled | (set(re.findall(r"\bparams\.(\w+)", text)) - {"yaml", "resources"})
+    sampled |= set(Params.model_fields) - {"resources"} if "params.decisive()" in text else set()
+    return sampled | (set(re.findall(r"\bparams\.(\w+)", text)) - {"yaml", "resources", "decisive"})
 
 
 @pytest.mark.parametrize("name", sorted(GENERATING | {"sft", "dpo"}))

@@ -18,7 +18,7 @@ from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "metrics",
-    "questions", "categories", "monitor-training-sft",
+    "questions", "categories", "monitor-training-sft", "digest-sft", "report",
     *(
         f"{stage}@{name}"
         for stage in ("evaluate", "compare", "answer", "grade")
@@ -28,7 +28,7 @@ EVERY_STAGE = {
         f"{stage}@{name}"
         for stage in (
             "prompts", "respond", "dedup", "judge", "score", "actor-pairs", "choose", "meta-judge", "elo",
-            "judge-pairs", "monitor-data", "dpo", "monitor-training", "summary",
+            "judge-pairs", "monitor-data", "dpo", "monitor-training", "summary", "digest",
         )
         for name in ("m1", "m2")
     ),
@@ -175,9 +175,10 @@ def test_same_commit_gives_the_same_bytes(finished, tmp_path):
     _, _, outputs = finished
     again = Clone(tmp_path)
     again.use_tiny_profile()
-    again.run("dvc repro summary@m1")
+    again.run("dvc repro summary@m1 digest@m1")
     found = again.outputs()
-    assert set(outputs) - set(found) == {path for path in outputs if "m2" in path} | {"metrics.json", "plots"}
+    last = {"metrics.json", "plots", "report.html"}
+    assert set(outputs) - set(found) == {path for path in outputs if "m2" in path} | last
     assert found == {path: outputs[path] for path in found}
 
 
@@ -195,6 +196,7 @@ def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
     after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "metrics"}
     after |= {"answer@m2", "grade@m2", "monitor-data@m2", "monitor-training@m2"}
+    after |= {"digest@m2", "report"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
     assert "actor-pairs@m2" in one
@@ -290,7 +292,7 @@ def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
     del params["iterations"]["m2"]
     copy.write_params(params, {"checkpoints": ["seed", "sft", "m1"]})
     ran = stages_run(copy.run("dvc repro"))
-    assert ran == {"prompts@m1", "metrics"}  # prompts: the pool must be large enough for all checkpoints
+    assert ran == {"prompts@m1", "metrics", "report"}  # prompts: the pool must be large enough for all checkpoints
     copy.commit("without m2")
     assert (copy.folder / "data/iterations/m2/judgments.parquet").exists()
     (copy.folder / "data/training/note.txt").write_text("one's own")

@@ -1,6 +1,6 @@
 """Every knob of params.yaml, typed; load_params.py reads them, and spelling.py the spellings of a type."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
@@ -267,6 +267,10 @@ class Monitors(_Section):
     response_growth: Monitor
 
 
+class Report(_Section):
+    pairs: CountOrNull  # of each role and iteration; null: all
+
+
 class Iteration(_Section):
     prev: Text  # the checkpoint that generates this iteration's data and from which training starts
     rho: Literal["balanced"] | Fraction
@@ -293,6 +297,13 @@ class Params(_Section):
     evaluate: Evaluate
     benchmarks: Benchmarks
     monitors: Monitors
+    report: Report
     rho: Literal["schedule", "balanced"] | Fraction  # anything but schedule overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+
+    def decisive(self) -> dict[str, Any]:
+        """All values that can change a row, in the order of params.yaml: neither `resources` nor engines not in use."""
+        values = self.model_dump(mode="json", exclude={"resources"})
+        used = {"name", "max_context", self.engine.name}
+        return values | {"engine": {key: value for key, value in values["engine"].items() if key in used}}

@@ -1,1 +1,1 @@
-"""What a person reads of a run: where a row comes from and why, made from the run's tables alone."""
+"""What a person reads of a run, made from its tables alone: where a row comes from and why; the report."""
