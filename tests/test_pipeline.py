@@ -330,6 +330,8 @@ SHOWN = {
     "git add": "",
     "dvc exp run": r"Reproducing experiment '(no-length-control|m3-only)'",
     "metareward exp": r"Last checkpoints(.|\n)*no-length-control(.|\n)*rho=0.0 \(was schedule\)",
+    "metareward sql": r"iteration +role +margin +chosen +rejected\n─+\nm\d +(actor|judge) (.|\n)*\n3 rows",
+    "metareward sql --schema": r"pairs: a preference pair(.|\n)*\n  margin +double ",
     "metareward show monitors": r"\nbeyond_limit ",
     "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",
     "dvc metrics diff": r"Metric +HEAD +workspace +Change\nactor_pairs\.",

@@ -31,7 +31,8 @@ def print_rows(names: list[str], rows: Iterator[tuple[Any, ...]], out: TextIO) -
     terminal = out.isatty()
     shown = [row for row, _ in zip(rows, range(SHOWN), strict=False)] if terminal else list(rows)
     n = len(shown) + sum(1 for _ in rows)
-    width = os.get_terminal_size(out.fileno()).columns if terminal else int(os.environ.get("COLUMNS") or WIDTH)
+    columns = os.get_terminal_size(out.fileno()).columns if terminal else int(os.environ.get("COLUMNS") or 0)
+    width = columns or WIDTH
     if not names:
         return
     if len(names) > 1 and len(names) * (LEAST + 2) > width and sum(map(len, names)) + 2 * len(names) > width:

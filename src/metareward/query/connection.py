@@ -38,8 +38,10 @@ class Run:
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, rev: str, tables: dict[str, Path], params: str | bytes | None, metrics: str | bytes | None) -> None:
-        for name, files in files_of(rev, tables).items():
+    def add(
+        self, rev: str, tables: dict[str, Path], params: bytes | None, metrics: bytes | None, bring: str = ""
+    ) -> None:
+        for name, files in files_of(rev, tables, bring).items():
             self.files[name] += files
         try:
             self.params += param_rows(rev, yaml.safe_load(params) if params else {})
@@ -74,10 +76,9 @@ def read_run(
     root = project_root(Path.cwd() if folder is None else Path(folder))
     run = Run()
     if not revs or WORKSPACE in revs:
-        texts = [
-            path.read_bytes() if path.is_file() else None for path in (root / "params.yaml", root / "metrics.json")
-        ]
-        run.add(WORKSPACE, workspace_tables(root), *texts)
+        paths = (root / "params.yaml", root / "metrics.json")
+        params, metrics = (path.read_bytes() if path.is_file() else None for path in paths)
+        run.add(WORKSPACE, workspace_tables(root), params, metrics)
         for name, files in run.files.items():
             run.files[name] = [
                 file
@@ -96,8 +97,8 @@ def read_run(
                 run.notes.append("there are no experiments in this clone. Hint: dvc exp run, or dvc exp pull")
         cache = cache_folder(root)
         for revision in found:
-            texts = [file_at(root, revision, name) for name in ("params.yaml", "metrics.json")]
-            run.add(revision.name, tables_at(root, cache, revision), *texts)
+            params, metrics = (file_at(root, revision, name) for name in ("params.yaml", "metrics.json"))
+            run.add(revision.name, tables_at(root, cache, revision), params, metrics, revision.bring)
     _look_at_files(run, views_of(query) if query else set(VIEWS))
     return run
 
@@ -191,6 +192,7 @@ def _lock(connection: "duckdb.DuckDBPyConnection", files: list[File]) -> None:
     connection.execute(f"""
         SET allowed_paths = [{allowed}];
         SET temp_directory = '';
+        SET enable_progress_bar = false;
         SET memory_limit = '{_memory()}B';
         SET autoinstall_known_extensions = false;
         SET autoload_known_extensions = false;

@@ -6,6 +6,7 @@ under refs/exps/.
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ _EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 
 @dataclass(frozen=True)
 class Revision:
-    """name: as the user gave it, the value of `rev`; commit: its full hash."""
+    """name: as the user gave it, the value of `rev`; commit: its full hash; bring: what fetches its tables."""
 
     name: str
     commit: str
+    bring: str = "dvc fetch --all-commits"
 
 
 def find_revisions(root: Path, names: Sequence[str]) -> list[Revision]:
@@ -39,7 +41,8 @@ def all_experiments(root: Path) -> list[Revision]:
     """Every experiment of this clone. Of several with one name, each has its commit behind the name."""
     found = []
     for name, commits in _experiments(root).items():
-        found += [Revision(name if len(commits) == 1 else f"{name}@{commit[:7]}", commit) for commit in commits]
+        for commit in commits:
+            found.append(Revision(name if len(commits) == 1 else f"{name}@{commit[:7]}", commit, _pull(name)))
     return found
 
 
@@ -52,9 +55,14 @@ def _find(root: Path, name: str, experiments: dict[str, list[str]]) -> Revision:
         if len(commits) > 1:
             options = ", ".join(commit[:7] for commit in commits)
             raise UserError(f"there are {len(commits)} experiments named {name}. Name one by its commit: {options}")
-        return Revision(name, commits[0])
+        return Revision(name, commits[0], _pull(name))
     known = ", ".join(experiments) or "none"
     raise UserError(f"{shown(name)} is no git revision and no experiment of this clone. Experiments: {known}.")
+
+
+def _pull(name: str) -> str:
+    """What fetches an experiment's tables, which lie in no branch."""
+    return f"dvc exp pull --force origin {shlex.quote(name)}"
 
 
 def _experiments(root: Path) -> dict[str, list[str]]:

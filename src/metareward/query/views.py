@@ -89,10 +89,6 @@ VIEWS: dict[str, BaseView] = {
         "judgments", ("data/eft/judgments.parquet",), None, "of ranked human replies, by the seed, for EFT"
     ),
 }
-# The work of another wing may add its table to SCHEMAS before it has a line of its own here.
-VIEWS |= {name: BaseView(name, (f"data/{name}/*.parquet",), "checkpoint") for name in SCHEMAS if name not in VIEWS}
-
-
 _REV = {"rev": ("VARCHAR", "where the row comes from: workspace, a revision, an experiment")}
 _LABELS = {
     "iteration": ("VARCHAR", "m1, m2, ..."),

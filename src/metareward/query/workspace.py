@@ -13,10 +13,10 @@ WORKSPACE = "workspace"
 
 
 def project_root(folder: Path) -> Path:
-    """The folder of the project that holds `folder`: the nearest one with a dvc.yaml."""
+    """The folder of the project that holds `folder`: the nearest one with a dvc.yaml or params.yaml."""
     folder = folder.resolve()
     for root in (folder, *folder.parents):
-        if (root / "dvc.yaml").is_file():
+        if any((root / name).is_file() for name in ("dvc.yaml", "params.yaml")):
             return root
     raise UserError(f"{folder} is no folder of a metareward project: there is no dvc.yaml in it or above it")
 
@@ -36,9 +36,12 @@ def is_inside(root: Path, file: Path) -> bool:
     return place.is_relative_to(cache_folder(root))
 
 
-def files_of(rev: str, tables: dict[str, Path]) -> dict[str, list[File]]:
-    """The files of each view among those of one revision. tables: path in the project -> where the file lies."""
-    problems = {path: problem for path, file in tables.items() if (problem := _problem(rev, path, file))}
+def files_of(rev: str, tables: dict[str, Path], bring: str = "") -> dict[str, list[File]]:
+    """The files of each view among those of one revision.
+
+    tables: path in the project -> where the file lies; bring: the command that fetches those that are not there.
+    """
+    problems = {path: problem for path, file in tables.items() if (problem := _problem(rev, path, file, bring))}
     return {
         name: [
             File(rev, label, str(tables[path]), problems.get(path))
@@ -49,13 +52,13 @@ def files_of(rev: str, tables: dict[str, Path]) -> dict[str, list[File]]:
     }
 
 
-def _problem(rev: str, path: str, file: Path) -> str | None:
+def _problem(rev: str, path: str, file: Path, bring: str) -> str | None:
     """Why a file cannot be read, as far as its place says."""
     if file.is_file():
         return None
     if rev == WORKSPACE:
         return f"{path} is no file"
-    return f"{path} of {rev} is not in DVC's cache. Hint: dvc fetch --all-commits"
+    return f"{path} of {rev} is not in DVC's cache. Hint: {bring}"
 
 
 def _found(pattern: str, paths: dict[str, Path]) -> Iterator[tuple[str, str]]:
