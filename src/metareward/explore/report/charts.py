@@ -106,7 +106,7 @@ def _values(entries: Entries, order: Sequence[str], metric: str, title: str, for
     }
     if metric in ("win_rate", "agreement_ties_half"):
         dashes = {"type": "rule", "strokeDash": [4, 4], "color": "var(--muted)"}
-        spec["layer"].insert(0, {"mark": dashes, "encoding": {"y": {"datum": 0.5}}})
+        spec["layer"].insert(0, {"mark": dashes, "encoding": {"x": None, "y": {"datum": 0.5}}})
         unit += "; dashed: one half"
     return Chart(metric, title, f"{unit}; bars: 95% intervals", rows, columns, spec, "No checkpoint has such a value.")
 
@@ -196,7 +196,7 @@ def _reasons(entries: Entries) -> Chart:
         "encoding": {
             "y": {**_x("iteration", places), "axis": {}},
             "x": {"field": "prompts", "type": "quantitative", "title": "prompts", "axis": {"tickMinStep": 1}},
-            "color": _color("reason", reasons, legend={"columns": 2}),
+            "color": _color("reason", reasons, legend={"columns": 1}),
             "order": {"field": "prompts", "sort": "descending"},
             "tooltip": _tip(columns),
         },

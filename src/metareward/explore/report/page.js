@@ -85,6 +85,7 @@
       width: "container",
       height: height || 220,
       autosize: { type: "fit-x", contains: "padding" },
+      padding: { left: 10, right: 8, top: 5, bottom: 5 },
       data: { values: rows },
       ...spec,
     };
