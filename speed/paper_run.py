@@ -48,6 +48,10 @@ def paper_run(folder: Path, scale: Annotated[int, typer.Option(help="times the p
         print(f"{time.perf_counter() - started:5.0f} s: {iteration}", flush=True)
     evaluate(folder, draws, params)
     train(folder, draws, params)
+    stage(folder, "monitor_training", "sft", "seed")
+    for name, iteration in params.iterations.items():
+        stage(folder, "monitor_data", name, iteration.prev)
+        stage(folder, "monitor_training", name, iteration.prev)
     stage(folder, "questions")
     stage(folder, "categories")
     for checkpoint in params.checkpoints:

@@ -18,6 +18,7 @@ from metareward.evaluation.metrics import (
     difference_metrics,
     held_out_metrics,
     iteration_metrics,
+    length_control_metrics,
     training_curves,
 )
 from metareward.evaluation.monitors import monitor_metrics
@@ -93,11 +94,11 @@ def compared(checkpoint: str, others: list[str], params: Params) -> pl.DataFrame
 def add_iteration(entry: dict[str, Any], iteration: str, prev: str, params: Params) -> None:
     """Add what the tables of the iteration say, which the checkpoint before made."""
     tables = read_iteration(iteration)
-    tables["length_control"] = read_table(iteration_folder(iteration) / "length_control.parquet", "length_control")
+    control = read_table(iteration_folder(iteration) / "length_control.parquet", "length_control")
     decided = decided_battles(tables["battles"], tables["judgments"])
     bias = judge_bias(decided, prev, iteration, params.evaluate.bootstrap, params.seed)
     write_table(bias, iteration_folder(iteration) / "judge_bias.parquet", "judge_bias")
-    entry["metrics"] |= iteration_metrics(tables, bias)
+    entry["metrics"] |= iteration_metrics(tables, bias) | length_control_metrics(control)
     entry["bias"] = bias.to_dicts() + entry["bias"]
     entry["scores"] = score_histogram(tables["judgments"]).to_dicts()
 

@@ -13,6 +13,7 @@ from metareward.evaluation.metrics import (
     held_out_metrics,
     interval_rows,
     iteration_metrics,
+    length_control_metrics,
     plot_rows,
     training_curves,
 )
@@ -28,7 +29,6 @@ def tables():
         "battles": ["prompt_id", "judgment_a", "judgment_b", "winner", "invalid_reason"],
         "elo": ["response_id", "ridge"],
         "actor_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
-        "length_control": ["rho", "set_by"],
         "judge_pairs": ["chosen_chars", "rejected_chars", "chosen_finish", "rejected_finish"],
         "actor_no_pairs": ["reason"],
         "judge_no_pairs": ["reason"],
@@ -58,7 +58,6 @@ def tables():
         ],
         "elo": [("r1", 0.01), ("r1", 0.01), ("r2", 0.0)],
         "actor_pairs": [(10, 20, "stop", "length"), (30, 50, "stop", "stop")],
-        "length_control": [(0.32, "least_difference")],
         "judge_pairs": [],
         "actor_no_pairs": [("equal_scores",), ("equal_scores",)],
         "judge_no_pairs": [("not_chosen",), ("chosen_judgment_too_long",)],
@@ -87,8 +86,6 @@ def test_metrics_of_an_iteration(tables):
         "actor_pairs.none": {"equal_scores": 2},
         "actor_pairs.chosen_chars": 20.0,
         "actor_pairs.rejected_chars": 35.0,
-        "actor_pairs.rho": 0.32,
-        "actor_pairs.rho_not_balanced": 1,
         "actor_pairs.chosen_cut": 0,
         "actor_pairs.rejected_cut": 1,
         "meta_judge.battles": 5,
@@ -101,6 +98,13 @@ def test_metrics_of_an_iteration(tables):
         "judge_pairs.pairs": 0,
         "judge_pairs.none": {"chosen_judgment_too_long": 1, "not_chosen": 1},
     }
+
+
+def test_the_rho_is_a_metric_and_so_is_that_none_balances():
+    control = pl.DataFrame({"rho": [0.25], "set_by": ["balanced"]})
+    assert length_control_metrics(control) == {"actor_pairs.rho": 0.25}
+    control = control.with_columns(set_by=pl.lit("least_difference"))
+    assert length_control_metrics(control) == {"actor_pairs.rho": 0.25, "actor_pairs.rho_not_balanced": 1}
 
 
 def test_metrics_are_keyed_by_group_metric_and_checkpoint():

@@ -40,13 +40,12 @@ PLOTS: dict[str, tuple[str, list[str] | None, list[str]]] = {
 def iteration_metrics(tables: Mapping[str, pl.DataFrame], bias: pl.DataFrame) -> dict[str, Any]:
     """The counts, shares and mean lengths of one iteration, by metric; reasons are nested one level deeper.
 
-    tables: responses, judgments, actor_pairs, actor_no_pairs, length_control, battles, elo, judge_pairs,
-    judge_no_pairs; no texts are needed, of thoughts only whether there is one. bias: the `judge_bias` of its battles.
+    tables: responses, judgments, actor_pairs, actor_no_pairs, battles, elo, judge_pairs, judge_no_pairs; no texts are
+    needed, of thoughts only whether there is one. bias: the `judge_bias` of its battles.
     """
     shares = dict(bias.select(pl.concat_list("preference", "difference").list.join(" "), "share").iter_rows())
     responses, judgments, battles, elo = (tables[name] for name in ("responses", "judgments", "battles", "elo"))
     actor, judge = tables["actor_pairs"], tables["judge_pairs"]
-    control = tables["length_control"].row(0, named=True)
     unique = responses.filter(pl.col("duplicate_of").is_null())
     scores = judgments["score"].drop_nulls()
     metrics = {
@@ -68,8 +67,6 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame], bias: pl.DataFrame) ->
         "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
         "actor_pairs.chosen_chars": actor["chosen_chars"].mean(),
         "actor_pairs.rejected_chars": actor["rejected_chars"].mean(),
-        "actor_pairs.rho": control["rho"],
-        "actor_pairs.rho_not_balanced": 1 if control["set_by"] == "least_difference" else None,
         "actor_pairs.chosen_cut": (actor["chosen_finish"] != "stop").sum(),
         "actor_pairs.rejected_cut": (actor["rejected_finish"] != "stop").sum(),
         "meta_judge.battles": battles.height,
@@ -85,6 +82,12 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame], bias: pl.DataFrame) ->
         "judge_pairs.rejected_chars": judge["rejected_chars"].mean(),
     }
     return {name: value for name, value in metrics.items() if value not in (None, {})}
+
+
+def length_control_metrics(control: pl.DataFrame) -> dict[str, Any]:
+    """The rho of a `length_control` table, and a 1 where it should balance lengths but none does."""
+    rho, set_by = control.row(0)
+    return {"actor_pairs.rho": rho} | ({"actor_pairs.rho_not_balanced": 1} if set_by == "least_difference" else {})
 
 
 def held_out_metrics(results: pl.DataFrame) -> dict[str, Any]:
