@@ -121,7 +121,7 @@ def test_a_prompt_without_a_pair_is_told_with_the_recorded_reason(made, id_, act
             assert any(why.startswith(reason) for why in pair.why)
 
 
-def test_a_number_at_top_level_is_the_rho_and_a_balanced_one_is_the_recorded(tmp_path):
+def test_rho_is_the_recorded_one_else_that_of_the_params(tmp_path):
     folder = save_run(tmp_path)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     (folder / "params.yaml").write_text(yaml.safe_dump(params | {"rho": 0.0}))
@@ -135,8 +135,8 @@ def test_a_number_at_top_level_is_the_rho_and_a_balanced_one_is_the_recorded(tmp
         found = rows_of_prompt(connection, place, others)
     assert "rho" not in "".join(trace_tree(found).children[0].why)  # not known: no bounds are told
     assert by_id(trace_tree(found))["bb1.1"].why == ["its judgments do not battle: variance 0, the highest 2.667"]
-    told = trace_tree(replace(found, rho=0.25)).children[0].why[0]
-    assert told.startswith("rho 0.25 (rho: balanced): chosen scores at least 3, rejected at most 1")
+    told = trace_tree(replace(found, rho=0.25, set_by="balanced")).children[0].why[0]
+    assert told.startswith("rho 0.25 (balanced): chosen scores at least 3, rejected at most 1")
 
 
 def test_a_prefix_is_enough_if_it_is_of_one_id(made):

@@ -45,14 +45,15 @@ class Place:
 class PromptRows:
     """All rows of one prompt, by view.
 
-    params: those of its revision, by dotted name; rho: what `rho: balanced` came to in its iteration, null where it is
-    not known; others: more prompts that hold the id that was asked for.
+    params: those of its revision, by dotted name; rho, set_by: the iteration's row of `length_control`, null where
+    there is none; others: more prompts that hold the id that was asked for.
     """
 
     place: Place
     rows: dict[str, list[Row]]
     params: dict[str, Any]
     rho: float | None = None
+    set_by: str | None = None
     others: list[str] = field(default_factory=list)
 
 
@@ -108,11 +109,11 @@ def rows_of_prompt(connection: "Connection", place: Place, others: list[str]) ->
         names = [column[0] for column in cursor.description]
         rows[view] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     params = connection.execute(f"SELECT name, value FROM params WHERE rev = {text(place.rev)}").fetchall()
-    rho = connection.execute(
-        f"SELECT value FROM metrics WHERE rev = {text(place.rev)} AND name = 'actor_pairs.rho' "
-        f"AND checkpoint = {text(place.iteration)}"
+    control = connection.execute(
+        f"SELECT rho, set_by FROM length_control WHERE rev = {text(place.rev)} AND iteration = {text(place.iteration)}"
     ).fetchone()
-    return PromptRows(place, rows, {name: _value(value) for name, value in params}, rho[0] if rho else None, others)
+    rho, set_by = control or (None, None)
+    return PromptRows(place, rows, {name: _value(value) for name, value in params}, rho, set_by, others)
 
 
 def _value(written: str | None) -> Any:

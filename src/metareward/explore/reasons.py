@@ -36,13 +36,13 @@ def bounds_of(found: PromptRows) -> Bounds | None:
 
 
 def _rho(found: PromptRows) -> tuple[float | None, str]:
-    """The rho of the iteration and where it stands: at top level, or in the iteration where that says schedule."""
+    """The rho with which pairs were selected, and what set it: the one recorded, else the one of the params."""
     own = f"iterations.{found.place.iteration}.rho"
     value, source = found.params.get("rho"), "rho"
     if value == "schedule":
         value, source = found.params.get(own), own
-    elif isinstance(value, str):
-        value, source = found.rho, f"rho: {value}"
+    if found.rho is not None:
+        return found.rho, source if found.set_by == "params" else str(found.set_by)
     return (float(value), source) if isinstance(value, int | float) else (None, source)
 
 
