@@ -17,6 +17,7 @@ from metareward.cli.score import score
 from metareward.cli.show import show
 from metareward.cli.sql import sql
 from metareward.cli.trace import trace
+from metareward.cli.what_if import what_if
 from metareward.errors import UserError
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, report, compare, exp, sql, trace, journal, plan, export_answers):
+for command in (check, profile, show, report, compare, exp, sql, trace, journal, plan, export_answers, what_if):
     app.command()(command)
 app.add_typer(score, name="score")
 

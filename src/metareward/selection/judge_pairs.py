@@ -23,6 +23,24 @@ def select_judge_pairs(
     Elos within TIE of the extreme are tied with it: the shorter judgment is chosen, the longer rejected, then the
     lower sample. METHOD §4.6-4.7; Wu et al. 2024, section 2.2.
     """
+    outcome = pick_judgments(prompts, choices, judgments, elo, max_judgment_chars)
+    pairs = (
+        outcome.lazy()
+        .filter(pl.col("reason").is_null())
+        .join(judge_prompts.lazy(), on="prompt_id", how="left")
+        .with_columns(pair_id=content_ids("pair", "chosen_id", "rejected_id"))
+    )
+    return checked(pairs, "judge_pairs"), no_pairs_table(outcome, "judge")
+
+
+def pick_judgments(
+    prompts: Frame, choices: Frame, judgments: Frame, elo: Frame, max_judgment_chars: int | None
+) -> pl.DataFrame:
+    """A row per prompt: what a pair holds of chosen and rejected, their margin, and reason (null: they are a pair).
+
+    judgments: of the texts (column judgment) it matters only whether two are the same. The rule is that of
+    `select_judge_pairs`.
+    """
     rating, highest, lowest = pl.col("elo"), pl.col("elo").max(), pl.col("elo").min()
     judged = judgments.lazy().select("judgment_id", "sample", "n_chars", "judgment", "finish_reason")
     rows = elo.lazy().join(judged, on="judgment_id", how="left").collect().lazy()  # one pass over the judgments
@@ -53,7 +71,7 @@ def select_judge_pairs(
         .when(longer_than(pl.col("chosen_chars"), max_judgment_chars))
         .then(pl.lit("chosen_judgment_too_long"))
     )
-    outcome = (
+    return (
         prompts.lazy()
         .join(chosen_response, on="prompt_id", how="left")
         .join(summary, on="prompt_id", how="left")
@@ -62,13 +80,6 @@ def select_judge_pairs(
         .with_columns(reason=reason, margin=pl.col("chosen_elo") - pl.col("rejected_elo"))
         .collect()
     )
-    pairs = (
-        outcome.lazy()
-        .filter(pl.col("reason").is_null())
-        .join(judge_prompts.lazy(), on="prompt_id", how="left")
-        .with_columns(pair_id=content_ids("pair", "chosen_id", "rejected_id"))
-    )
-    return checked(pairs, "judge_pairs"), no_pairs_table(outcome, "judge")
 
 
 def _columns(role: str) -> dict[str, str]:

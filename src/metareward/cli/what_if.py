@@ -1,0 +1,153 @@
+"""`metareward what-if`: selection asked again with other settings, from what the run has stored."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metareward.cli.tables import print_table
+from metareward.errors import UserError
+
+if TYPE_CHECKING:
+    from metareward.explore.what_if import Settings, Value
+    from metareward.params import Params
+
+PARAMS = Path("params.yaml")
+
+
+def what_if(
+    questions: Annotated[list[str], typer.Argument(help="KEY=VALUES: rho=0:0.6:0.05, judgments=1..11, ridge=0.01,0.1")],
+    iteration: Annotated[str | None, typer.Option("--iteration", help="m1, ...; none: all that have scores")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="all rows as JSON")] = False,
+) -> None:
+    """Pairs that other settings would select from the judgments and battles that are there; nothing is generated.
+
+    Keys: rho, max_chosen_chars and responses (actor pairs); judgments (both); position_weights, max_judgment_chars and
+    ridge (judge pairs). Several keys make all their combinations.
+    """
+    from metareward.explore.what_if import KEYS, parse_question
+    from metareward.load_params import load_params
+
+    asked: dict[str, list[Value]] = {}
+    for question in questions:
+        key, values = parse_question(question)
+        if key in asked:
+            raise UserError(f"{key} is asked twice. Hint: one list of values, {key}=A,B")
+        asked[key] = values
+    params = load_params(PARAMS)
+    if iteration is not None and iteration not in params.iterations:
+        raise UserError(f"{iteration} is no iteration; there are {', '.join(params.iterations)}. (--iteration)")
+    names = [name for name in ([iteration] if iteration else params.iterations) if _ready(name)]
+    if not names:
+        raise UserError(f"there are no pairs of {iteration or 'any iteration'} yet. Hint: dvc repro makes them.")
+    roles = [role for role in ("actor", "judge") if any(role in KEYS[key][0] for key in asked)]
+    rows = [row for name in names for role in roles for row in _ask(name, role, asked, params)]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for name in names:
+        for role in roles:
+            found = [row for row in rows if row["iteration"] == name and row["role"] == role]
+            if found:
+                _print(name, role, list(asked), found)
+    for key in asked:
+        print(f"{key}: {KEYS[key][1]} ({' and '.join(KEYS[key][0])} pairs).")
+    print("* as the run has it. same: share of the run's pairs that stay, with the same two texts.")
+
+
+def _ready(name: str) -> bool:
+    from metareward.pipeline.stage import iteration_folder
+
+    return (iteration_folder(name) / "actor_no_pairs.parquet").exists()
+
+
+def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params") -> list[dict[str, Any]]:
+    """A row for each of the settings; none of judge pairs in an iteration that trains no judge."""
+    import polars as pl
+
+    from metareward.explore.what_if import KEYS, actor_outcomes, judge_outcomes, settings_of, summarise, weights_of
+    from metareward.pipeline.stage import iteration_folder
+    from metareward.selection.parts import in_parts
+    from metareward.tables import scan_table
+
+    folder, own = iteration_folder(name), params.iterations[name]
+    if role == "judge" and not own.train_judge:
+        return []
+    control = scan_table(folder / "length_control.parquet", "length_control").collect()
+    run = _own(control["rho"].item(), own.max_chosen_chars, own.max_judgment_chars, params.elo.ridge)
+    mine = {key: values for key, values in asked.items() if role in KEYS[key][0]}
+    most = {"judgments": params.judge.n, "responses": params.respond.n}
+    mine = {key: [None if key in most and v == most[key] else v for v in values] for key, values in mine.items()}
+    for key in most.keys() & mine.keys():
+        if any(value is not None and int(value) > most[key] for value in mine[key]):
+            raise UserError(f"{key} goes beyond {most[key]}, which is what the run has of each.")
+    settings = settings_of(run, mine)
+    files = (
+        {"prompts": "prompts", "scores": "scores"}
+        if role == "actor"
+        else {"prompts": "prompts", "choices": "choices", "judgments": "judgments", "battles": "battles"}
+    )
+    if role == "actor" and any(one.judgments or one.responses for one in settings):
+        files |= {"responses": "unique_responses", "judgments": "judgments"}
+    tables = {table: scan_table(folder / f"{file}.parquet", table) for table, file in files.items()}
+    tables["prompts"] = tables["prompts"].select("prompt_id")
+    if "judgments" in tables:  # of the texts it matters only which are the same
+        kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "n_chars", "finish_reason"]
+        tables["judgments"] = tables["judgments"].select(*kept, judgment=pl.col("judgment").hash().cast(pl.String))
+    if "battles" in tables:
+        tables["battles"] = tables["battles"].select("prompt_id", "response_id", "judgment_a", "judgment_b", "winner")
+    weights = weights_of(tables["battles"], tables["judgments"], settings) if role == "judge" else {}
+    parts: dict[Settings, list[pl.DataFrame]] = {one: [] for one in settings}
+    for part in in_parts(tables):
+        found = actor_outcomes(part, settings) if role == "actor" else judge_outcomes(part, settings, weights)
+        for one, outcome in found.items():
+            parts[one].append(outcome)
+    now = scan_table(folder / f"{role}_pairs.parquet", f"{role}_pairs").select("prompt_id", "chosen_id", "rejected_id")
+    now_pairs = now.collect()
+    rows = []
+    for one in settings:
+        values = {key: getattr(one, key) if getattr(one, key) is not None else most.get(key) for key in mine}
+        summary = summarise(pl.concat(parts[one]), now_pairs)
+        rows.append({"iteration": name, "role": role, **values, "own": one == run, **summary})
+    return rows
+
+
+def _own(rho: float, max_chosen: int | None, max_judgment: int | None, ridge: float) -> "Settings":
+    from metareward.explore.what_if import Settings
+
+    return Settings(rho, max_chosen, max_judgment, ridge)
+
+
+def _print(name: str, role: str, keys: list[str], rows: list[dict[str, Any]]) -> None:
+    """A table of the pairs and, where more than two reasons occur, one of the prompts without a pair below it."""
+    keys = [key for key in keys if key in rows[0]]
+    reasons = sorted({reason for row in rows for reason in row["none"]})
+    values = [" ".join(_word(row[key]) for key in keys) + (" *" if row["own"] else "") for row in rows]
+    counts = [[row["none"].get(reason, 0) for reason in reasons] for row in rows]
+    asked, why = " ".join(keys).replace("_", " "), [reason.replace("_", " ") for reason in reasons]
+    apart = len(reasons) > 2
+    figures = [
+        "Elo margin" if role == "judge" else "score margin",
+        "chosen chars",
+        "rejected chars",
+        "chars\nmore",
+        "same",
+    ]
+    names = ("margin", "chosen_chars", "rejected_chars", "difference", "same")
+    cells = [
+        [value, row["pairs"], *([] if apart else count), *(row[figure] for figure in names)]
+        for value, row, count in zip(values, rows, counts, strict=True)
+    ]
+    print_table(f"{name}: {role} pairs", [asked, "pairs", *([] if apart else why), *figures], cells)
+    if apart:
+        print()
+        without = [[value, *count] for value, count in zip(values, counts, strict=True)]
+        print_table(f"{name}: prompts without {role} pair", [asked, *why], without)
+    print()
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
