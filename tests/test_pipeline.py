@@ -332,6 +332,8 @@ SHOWN = {
     "metareward exp": r"Last checkpoints(.|\n)*no-length-control(.|\n)*rho=0.0 \(was schedule\)",
     "metareward sql": r"iteration +role +margin +chosen +rejected\n─+\nm\d +(actor|judge) (.|\n)*\n3 rows",
     "metareward sql --schema": r"pairs: a preference pair(.|\n)*\n  margin +double ",
+    "metareward what-if": r"m2: actor pairs(.|\n)*\n0\.\d+ \*? +\d+ (.|\n)*as the run has it",
+    "metareward reliability": r"m2: \d+ responses, \d+ actor pairs(.|\n)*\n1 +(-|[01]\.\d\d).*\n2 ",
     "metareward show monitors": r"\nbeyond_limit ",
     "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",
     "dvc metrics diff": r"Metric +HEAD +workspace +Change\nactor_pairs\.",

@@ -12,6 +12,7 @@ from metareward.cli.export_answers import export_answers
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
+from metareward.cli.reliability import reliability
 from metareward.cli.report import report
 from metareward.cli.score import score
 from metareward.cli.show import show
@@ -26,7 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-for command in (check, profile, show, report, compare, exp, sql, trace, journal, plan, export_answers, what_if):
+COMMANDS = (check, profile, show, report, compare, exp, sql, trace, what_if, reliability, journal, plan, export_answers)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(score, name="score")
 

@@ -10,7 +10,7 @@ from metareward.cli.tables import print_table
 from metareward.errors import UserError
 
 if TYPE_CHECKING:
-    from metareward.explore.what_if import Settings, Value
+    from metareward.explore.what_if import Value
     from metareward.params import Params
 
 PARAMS = Path("params.yaml")
@@ -36,11 +36,7 @@ def what_if(
             raise UserError(f"{key} is asked twice. Hint: one list of values, {key}=A,B")
         asked[key] = values
     params = load_params(PARAMS)
-    if iteration is not None and iteration not in params.iterations:
-        raise UserError(f"{iteration} is no iteration; there are {', '.join(params.iterations)}. (--iteration)")
-    names = [name for name in ([iteration] if iteration else params.iterations) if _ready(name)]
-    if not names:
-        raise UserError(f"there are no pairs of {iteration or 'any iteration'} yet. Hint: dvc repro makes them.")
+    names = iterations_with_pairs(params, iteration)
     roles = [role for role in ("actor", "judge") if any(role in KEYS[key][0] for key in asked)]
     rows = [row for name in names for role in roles for row in _ask(name, role, asked, params)]
     if as_json:
@@ -56,17 +52,34 @@ def what_if(
     print("* as the run has it. same: share of the run's pairs that stay, with the same two texts.")
 
 
-def _ready(name: str) -> bool:
+def iterations_with_pairs(params: "Params", asked: str | None) -> list[str]:
+    """The one that was asked for, or all, as far as they have pairs. Raises UserError where none has."""
     from metareward.pipeline.stage import iteration_folder
 
-    return (iteration_folder(name) / "actor_no_pairs.parquet").exists()
+    if asked is not None and asked not in params.iterations:
+        raise UserError(f"{asked} is no iteration; there are {', '.join(params.iterations)}. (--iteration)")
+    names = [asked] if asked else list(params.iterations)
+    names = [name for name in names if (iteration_folder(name) / "actor_no_pairs.parquet").exists()]
+    if not names:
+        raise UserError(f"there are no pairs of {asked or 'any iteration'} yet. Hint: dvc repro makes them.")
+    return names
 
 
 def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params") -> list[dict[str, Any]]:
     """A row for each of the settings; none of judge pairs in an iteration that trains no judge."""
     import polars as pl
 
-    from metareward.explore.what_if import KEYS, actor_outcomes, judge_outcomes, settings_of, summarise, weights_of
+    from metareward.explore.what_if import (
+        KEYS,
+        Settings,
+        actor_outcomes,
+        judge_outcomes,
+        scan_actor_tables,
+        scan_judge_tables,
+        settings_of,
+        summarise,
+        weights_of,
+    )
     from metareward.pipeline.stage import iteration_folder
     from metareward.selection.parts import in_parts
     from metareward.tables import scan_table
@@ -75,7 +88,7 @@ def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params"
     if role == "judge" and not own.train_judge:
         return []
     control = scan_table(folder / "length_control.parquet", "length_control").collect()
-    run = _own(control["rho"].item(), own.max_chosen_chars, own.max_judgment_chars, params.elo.ridge)
+    run = Settings(control["rho"].item(), own.max_chosen_chars, own.max_judgment_chars, params.elo.ridge)
     mine = {key: values for key, values in asked.items() if role in KEYS[key][0]}
     most = {"judgments": params.judge.n, "responses": params.respond.n}
     mine = {key: [None if key in most and v == most[key] else v for v in values] for key, values in mine.items()}
@@ -83,20 +96,8 @@ def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params"
         if any(value is not None and int(value) > most[key] for value in mine[key]):
             raise UserError(f"{key} goes beyond {most[key]}, which is what the run has of each.")
     settings = settings_of(run, mine)
-    files = (
-        {"prompts": "prompts", "scores": "scores"}
-        if role == "actor"
-        else {"prompts": "prompts", "choices": "choices", "judgments": "judgments", "battles": "battles"}
-    )
-    if role == "actor" and any(one.judgments or one.responses for one in settings):
-        files |= {"responses": "unique_responses", "judgments": "judgments"}
-    tables = {table: scan_table(folder / f"{file}.parquet", table) for table, file in files.items()}
-    tables["prompts"] = tables["prompts"].select("prompt_id")
-    if "judgments" in tables:  # of the texts it matters only which are the same
-        kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "n_chars", "finish_reason"]
-        tables["judgments"] = tables["judgments"].select(*kept, judgment=pl.col("judgment").hash().cast(pl.String))
-    if "battles" in tables:
-        tables["battles"] = tables["battles"].select("prompt_id", "response_id", "judgment_a", "judgment_b", "winner")
+    again = any(one.judgments or one.responses for one in settings)
+    tables = scan_actor_tables(folder, again) if role == "actor" else scan_judge_tables(folder)
     weights = weights_of(tables["battles"], tables["judgments"], settings) if role == "judge" else {}
     parts: dict[Settings, list[pl.DataFrame]] = {one: [] for one in settings}
     for part in in_parts(tables):
@@ -111,12 +112,6 @@ def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params"
         summary = summarise(pl.concat(parts[one]), now_pairs)
         rows.append({"iteration": name, "role": role, **values, "own": one == run, **summary})
     return rows
-
-
-def _own(rho: float, max_chosen: int | None, max_judgment: int | None, ridge: float) -> "Settings":
-    from metareward.explore.what_if import Settings
-
-    return Settings(rho, max_chosen, max_judgment, ridge)
 
 
 def _print(name: str, role: str, keys: list[str], rows: list[dict[str, Any]]) -> None:

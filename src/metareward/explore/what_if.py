@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -17,6 +18,7 @@ from metareward.selection.actor_pairs import Candidates, actor_candidates, pick_
 from metareward.selection.elo import fit_elo, position_weights
 from metareward.selection.judge_pairs import pick_judgments
 from metareward.selection.scores import mark_duplicates, score_statistics
+from metareward.tables import scan_table
 
 ACTOR, JUDGE = ("actor",), ("judge",)
 # which pairs a key touches, and what it says
@@ -129,6 +131,28 @@ def actor_outcomes(part: Mapping[str, pl.LazyFrame], asked: Sequence[Settings]) 
             known[of] = actor_candidates(part["prompts"], _scores(part, *of))
         found[one] = pick_responses(known[of], one.rho, one.max_chosen_chars).select(_OUTCOME)
     return found
+
+
+def scan_actor_tables(folder: Path, again: bool) -> dict[str, pl.LazyFrame]:
+    """What `actor_outcomes` reads of an iteration's folder; again: judgments or responses are asked, too."""
+    files = {"prompts": "prompts", "scores": "scores"}
+    return _scan(folder, files | ({"responses": "unique_responses", "judgments": "judgments"} if again else {}))
+
+
+def scan_judge_tables(folder: Path) -> dict[str, pl.LazyFrame]:
+    """What `judge_outcomes` reads of an iteration's folder."""
+    return _scan(folder, {name: name for name in ("prompts", "choices", "judgments", "battles")})
+
+
+def _scan(folder: Path, files: Mapping[str, str]) -> dict[str, pl.LazyFrame]:
+    tables = {table: scan_table(folder / f"{file}.parquet", table) for table, file in files.items()}
+    tables["prompts"] = tables["prompts"].select("prompt_id")
+    if "judgments" in tables:  # of the texts it matters only which are the same
+        kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "n_chars", "finish_reason"]
+        tables["judgments"] = tables["judgments"].select(*kept, judgment=pl.col("judgment").hash().cast(pl.String))
+    if "battles" in tables:
+        tables["battles"] = tables["battles"].select("prompt_id", "response_id", "judgment_a", "judgment_b", "winner")
+    return tables
 
 
 def _scores(part: Mapping[str, pl.LazyFrame], judgments: int | None, responses: int | None) -> pl.LazyFrame:
