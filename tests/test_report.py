@@ -12,7 +12,7 @@ from metareward.errors import UserError
 from metareward.explore.report.charts import all_charts
 from metareward.explore.report.digest import MOST_CHARS, cut, digest_iteration, draw
 from metareward.explore.report.overview import nearest_profile
-from metareward.explore.report.page import embedded, report_page
+from metareward.explore.report.page import MOST_BYTES, embedded, fitting, report_page
 from metareward.load_params import load_params
 from metareward.tables import table_of
 
@@ -108,6 +108,32 @@ def test_a_long_text_is_cut_and_says_how_long_it_was():
     assert cut("a" * MOST_CHARS) == "a" * MOST_CHARS
     assert cut("a" * (MOST_CHARS + 1)) == {"text": "a" * MOST_CHARS, "chars": MOST_CHARS + 1}
     assert cut(None) is None
+
+
+def test_as_many_items_as_fit_of_each_kind_equally_many():
+    items = [{"iteration": one, "role": "actor", "id": f"{k}"} for one in ("m1", "m2") for k in range(3)]
+    items.append({"iteration": "m2", "role": "judge", "id": "x", "reason": "equal_elo"})
+    size = len(embedded(items[0])) + 1
+    assert fitting(items, 10**6, 1) == items
+    found = fitting(items, 5 * size + len(embedded(items[-1])) + 1 - 1, 1)  # one byte too few for the third of each
+    assert [(one["iteration"], one["role"]) for one in found] == [("m1", "actor")] * 2 + [("m2", "actor")] * 2 + [
+        ("m2", "judge")
+    ]
+    assert found == [one for one in items if one in found] == fitting(items, 5 * size + len(embedded(items[-1])), 1)
+    assert fitting(items, 10, 1) == []
+
+
+def test_the_page_of_a_large_run_stays_under_its_limit_and_says_so():
+    found = digest_iteration(tables(["text"]), None, 1)
+    actor = found["items"][0]
+    items = [actor | {"id": f"{k}", "prompt": "é<" * 5_000} for k in range(500)]  # 500 of 40 kB: 20 MB
+    digests = [{"iteration": "sft", "tokens": {}}, {"iteration": "m1", **found, "items": items}]
+    digests[1]["n"] = found["n"] | {"actor_pairs": 9_000, "judge_pairs": 0, "actor_no_pairs": 0}
+    page = report_page([entry("seed"), entry("sft"), entry("m1")], digests, SETTINGS, PROFILES, LIBRARIES)
+    assert 0.97 * MOST_BYTES < len(page.encode()) < MOST_BYTES
+    shown = len(json.loads(re.search('id="items">(.*?)</script>', page)[1]))
+    assert f"Here are {shown} of 9,000 pairs and all 0 prompts without a pair, drawn by the seed" in page
+    assert "500 were drawn; more do not fit into a page of 10 MB." in page
 
 
 def test_embedded_json_is_the_same_value_and_ends_no_element():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 Row = dict[str, Any]
@@ -55,17 +56,30 @@ def _x(field: str, order: Sequence[str], **more: Any) -> Spec:
     return {"field": field, "type": "nominal", "sort": list(order), "title": None, "axis": {"labelAngle": 0}, **more}
 
 
-def _y(field: str, form: str, **more: Any) -> Spec:
-    return {"field": field, "type": "quantitative", "title": None, "axis": {"format": form, "tickCount": 5}, **more}
+def _y(field: str, form: str, zero: bool = True, **scale: Any) -> Spec:
+    return {"field": field, "type": "quantitative", "title": None, "axis": {"format": form, "tickCount": 5},
+            "scale": {"zero": zero, "nice": 5, **scale}}  # fmt: skip
 
 
-def _color(field: str, order: Sequence[str], ramp: bool = False, **more: Any) -> Spec:
-    """Colours are names of variables in style.css, so that a theme changes them without drawing anew."""
-    kind, size = ("ramp", 6) if ramp else ("hue", 7)
-    steps = [round(k * (size - 1) / max(len(order) - 1, 1)) for k in range(len(order))] if ramp else range(len(order))
-    colors = [f"var(--{kind}-{step % size + 1})" for step in steps]
-    return {"field": field, "type": "nominal", "sort": list(order), "title": None,
-            "scale": {"domain": list(order), "range": colors}, **more}  # fmt: skip
+def _counts(field: str, title: str, most: int) -> Spec:
+    """An axis of whole numbers from zero, with at most seven of them written."""
+    step = next(n * 10**power for power in count() for n in (1, 2, 5) if most <= 6 * n * 10**power)
+    axis = {"values": list(range(0, most + 1, step)), "format": ",d"}
+    return {"field": field, "type": "quantitative", "title": title, "axis": axis, "scale": {"domain": [0, most]}}
+
+
+def _color(field: str, drawn: Sequence[str], order: Sequence[str] = (), **more: Any) -> Spec:
+    """Colours are names of variables in style.css, so that a theme changes them without drawing anew.
+
+    With an order, of which some are drawn, they are steps of a ramp: one of the order has one colour in all charts.
+    """
+    if order:
+        steps = [round(5 * order.index(name) / max(len(order) - 1, 1)) for name in drawn]
+        colors = [f"var(--ramp-{step + 1})" for step in steps]
+    else:
+        colors = [f"var(--hue-{k % 7 + 1})" for k in range(len(drawn))]
+    return {"field": field, "type": "nominal", "sort": list(drawn), "title": None,
+            "scale": {"domain": list(drawn), "range": colors}, **more}  # fmt: skip
 
 
 def _tip(columns: Mapping[str, str], forms: Mapping[str, str] | None = None) -> list[Spec]:
@@ -84,7 +98,7 @@ def _values(entries: Entries, order: Sequence[str], metric: str, title: str, for
         if row["metric"] == metric and row["value"] is not None
     ]
     columns = {"checkpoint": "checkpoint", **INTERVAL}
-    base = _y("value", form, scale={"zero": metric == "response_chars", "nice": True})
+    base = _y("value", form, zero=metric == "response_chars")
     tip = _tip(columns, dict.fromkeys(("value", "ci_low", "ci_high"), form))
     spec: Spec = {
         "encoding": {"x": _x("checkpoint", order)},
@@ -127,7 +141,7 @@ def _distribution(entries: Entries, order: Sequence[str]) -> Chart:
         "encoding": {
             "x": {"field": "score", "type": "quantitative", "title": "score", "axis": {"tickCount": 6}},
             "y": _y("value", ".2~f"),
-            "color": _color("checkpoint", drawn, ramp=True),
+            "color": _color("checkpoint", drawn, order),
         },
     }
     columns = {"checkpoint": "checkpoint", "score": "score", "value": "density"}
@@ -143,15 +157,22 @@ def _iteration_scores(entries: Entries, made: Sequence[str]) -> Chart:
     ]
     columns = {"iteration": "iteration", "score": "score", "share": "share"}
     spec = {
+        "height": 44 * max(len(made), 1),
         "mark": {"type": "circle", "opacity": 1, "color": "var(--hue-1)"},
         "encoding": {
-            "x": {"field": "score", "type": "quantitative", "title": "score", "scale": {"domain": [0, 5]}},
+            "x": {
+                "field": "score",
+                "type": "quantitative",
+                "title": "score",
+                "scale": {"domain": [-0.3, 5.3]},
+                "axis": {"values": list(range(6)), "format": "d"},
+            },
             "y": {**_x("iteration", made), "axis": {}},
             "size": {"field": "share", "type": "quantitative", "scale": {"range": [4, 700]}, "legend": None},
             "tooltip": _tip(columns, {"share": ".1%"}),
         },
     }
-    note = "share of an iteration's judgments with each score; the larger the dot, the more"
+    note = "share of an iteration's readable judgments with each score; the larger the dot, the more"
     return Chart("scores", "Scores in training data", note, rows, columns, spec)
 
 
@@ -163,11 +184,12 @@ def _lengths(entries: Entries, role: str, made: Sequence[str]) -> Chart:
         for side in ("chosen", "rejected")
         if f"{group}.{side}_chars" in entry["metrics"]
     ]
+    drawn = [name for name in made if any(row["iteration"] == name for row in rows)]
     columns = {"iteration": "iteration", "side": "side", "chars": "mean characters"}
     spec = {
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
-            "x": _x("iteration", made, scale={"paddingInner": 0.35}),
+            "x": _x("iteration", drawn, scale={"paddingInner": 0.35, "paddingOuter": max(0.2, 2.2 - len(drawn) / 2)}),
             "xOffset": {"field": "side", "sort": ["chosen", "rejected"]},
             "y": _y("chars", ",.0f"),
             "color": _color("side", ["chosen", "rejected"]),
@@ -180,10 +202,10 @@ def _lengths(entries: Entries, role: str, made: Sequence[str]) -> Chart:
 
 def _reasons(entries: Entries) -> Chart:
     rows = [
-        {"iteration": f"{entry['checkpoint']} {role}", "reason": reason.replace("_", " "), "prompts": count}
+        {"iteration": f"{entry['checkpoint']} {role}", "reason": reason.replace("_", " "), "prompts": n}
         for entry in entries
         for role in ("actor", "judge")
-        for reason, count in entry["metrics"].get(f"{role}_pairs.none", {}).items()
+        for reason, n in entry["metrics"].get(f"{role}_pairs.none", {}).items()
     ]
     places = list(dict.fromkeys(row["iteration"] for row in rows))
     totals: dict[str, int] = {}
@@ -191,11 +213,13 @@ def _reasons(entries: Entries) -> Chart:
         totals[row["reason"]] = totals.get(row["reason"], 0) + row["prompts"]
     reasons = sorted(totals, key=lambda reason: (-totals[reason], reason))
     columns = {"iteration": "iteration, role", "reason": "reason", "prompts": "prompts"}
+    longest = max((sum(r["prompts"] for r in rows if r["iteration"] == place) for place in places), default=0)
     spec = {
+        "height": 36 * max(len(places), 1),
         "mark": {"type": "bar"},
         "encoding": {
             "y": {**_x("iteration", places), "axis": {}},
-            "x": {"field": "prompts", "type": "quantitative", "title": "prompts", "axis": {"tickMinStep": 1}},
+            "x": _counts("prompts", "prompts", longest),
             "color": _color("reason", reasons, legend={"columns": 1}),
             "order": {"field": "prompts", "sort": "descending"},
             "tooltip": _tip(columns),
@@ -215,7 +239,12 @@ def _elo(digests: Mapping[str, Mapping[str, Any]]) -> Chart:
     spec = {
         "mark": {"type": "line", "interpolate": "step", "strokeWidth": 2},
         "encoding": {
-            "x": {"field": "rating", "type": "quantitative", "title": "Elo (natural logarithm of odds)"},
+            "x": {
+                "field": "rating",
+                "type": "quantitative",
+                "title": "Elo (natural logarithm of odds)",
+                "axis": {"tickCount": 7},
+            },
             "y": _y("share", SHARE),
             "color": _color("iteration", drawn),
             "tooltip": _tip(columns, {"rating": ".2f", "share": ".1%"}),
@@ -228,17 +257,18 @@ def _elo(digests: Mapping[str, Mapping[str, Any]]) -> Chart:
 def _positions(digests: Mapping[str, Mapping[str, Any]]) -> Chart:
     kinds = {"first": "first wins", "second": "second wins", "unreadable": "no readable verdict"}
     rows = [
-        {"iteration": iteration, "verdict": kinds[kind], "battles": count, "share": count / digest["n"]["battles"]}
+        {"iteration": iteration, "verdict": kinds[kind], "battles": n, "share": n / digest["n"]["battles"]}
         for iteration, digest in digests.items()
-        for kind, count in digest["verdicts"].items()
+        for kind, n in digest["verdicts"].items()
         if digest["n"]["battles"]
     ]
     drawn = list(dict.fromkeys(row["iteration"] for row in rows))
     columns = {"iteration": "iteration", "verdict": "verdict", "battles": "battles", "share": "share"}
     spec = {
+        "height": 52 * max(len(drawn), 1),
         "mark": {"type": "bar"},
         "encoding": {
-            "x": {"field": "share", "type": "quantitative", "title": None, "axis": {"format": "%"}},
+            "x": {"field": "share", "type": "quantitative", "title": None, "axis": {"format": "%", "tickCount": 5}},
             "y": {**_x("iteration", drawn), "axis": {}},
             "color": _color("verdict", list(kinds.values())),
             "order": {"field": "order"},
@@ -261,13 +291,13 @@ def _higher_score(entries: Entries, made: Sequence[str]) -> Chart:
     drawn = [name for name in made if any(row["iteration"] == name for row in rows)]
     columns = {"iteration": "iteration", "difference": "difference of scores", **INTERVAL}
     order = ["all", "0-1", "1-2", "2-3", "3-4", "4-5"]
-    y = _y("value", SHARE, scale={"domain": [0, 1]})
+    y = _y("value", SHARE, domain=[0, 1])
     offset = {"xOffset": {"field": "iteration", "sort": drawn}, "color": _color("iteration", drawn)}
     tip = _tip(columns, dict.fromkeys(("value", "ci_low", "ci_high"), ".1%"))
     spec = {
         "encoding": {"x": _x("difference", order, title="difference of the two scores, points"), **offset},
         "layer": [
-            {"mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6},
+            {"mark": {"type": "rule", "strokeWidth": 1.5},
              "encoding": {"y": {**y, "field": "ci_low"}, "y2": {"field": "ci_high"}}},
             {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": {"y": y, "tooltip": tip}},
         ],
@@ -287,9 +317,9 @@ def _curve(entries: Entries, metric: str, title: str, form: str, order: Sequence
     spec = {
         "mark": {"type": "line", "strokeWidth": 1.75, "point": _points(rows), "tooltip": True},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "step", "axis": {"tickMinStep": 1}},
-            "y": _y("value", form, scale={"zero": metric == "reward_margin"}),
-            "color": _color("checkpoint", drawn, ramp=True),
+            "x": _counts("step", "step", max((row["step"] for row in rows), default=0)),
+            "y": _y("value", form, zero=metric == "reward_margin"),
+            "color": _color("checkpoint", drawn, order),
         },
     }
     columns = {"checkpoint": "checkpoint", "step": "step", "value": metric.replace("_", " ")}

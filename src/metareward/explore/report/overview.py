@@ -33,10 +33,11 @@ class Table:
 def overview_of(
     entries: Sequence[Entry],
     digests: Sequence[Mapping[str, Any]],
+    items: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     profiles: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The values of the page's first part, by name. Arguments as of `report_page`."""
+    """The values of the page's first part, by name. items: what there is to read; the others as of `report_page`."""
     made = [digest for digest in digests if "n" in digest]
     profile, changes = nearest_profile(settings, profiles)
     names = [entry["checkpoint"] for entry in entries]
@@ -53,7 +54,7 @@ def overview_of(
         else "There is no profile to compare the params with.",
         "checkpoints": _checkpoints(entries),
         "iterations": _iterations(made),
-        "browse": _browse(made),
+        "browse": _browse(made, items),
     }
 
 
@@ -191,14 +192,16 @@ def _short(n: int) -> str:
     return str(n)
 
 
-def _browse(made: Sequence[Mapping[str, Any]]) -> str:
-    """How many of how many there are to read."""
-    parts, drawn = [], False
+def _browse(made: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]) -> str:
+    """How many of how many there are to read, and why not more."""
+    parts, all_shown = [], True
     for name, has_reason in (("pairs", False), ("prompts without a pair", True)):
         keys = [f"{role}_{'no_pairs' if has_reason else 'pairs'}" for role in ("actor", "judge")]
         total = sum(digest["n"][key] for digest in made for key in keys)
-        shown = sum(("reason" in item) == has_reason for digest in made for item in digest["items"])
+        shown = sum(("reason" in item) == has_reason for item in items)
         parts.append(f"all {total:,} {name}" if shown == total else f"{shown:,} of {total:,} {name}")
-        drawn |= shown < total
+        all_shown &= shown == total
     text = f"Here are {parts[0]} and {parts[1]}"
-    return text + (", drawn by the seed (params.yaml: report.pairs)." if drawn else ".")
+    text += "." if all_shown else ", drawn by the seed (params.yaml: report.pairs)."
+    drawn = sum(len(digest["items"]) for digest in made)
+    return text + (f" {drawn:,} were drawn; more do not fit into a page of 10 MB." if len(items) < drawn else "")

@@ -130,12 +130,12 @@
       });
       return make("tr", "", first, ...cells, make("td", "number", fixed(fighters[row].elo)));
     });
-    const table = make("table", "matrix", make("caption", "", "Row: the judgment that stood first. 1st, 2nd: which of the two won; ?: no readable verdict."), make("thead", "", head), make("tbody", "", ...rows));
+    const table = make("table", "matrix", make("thead", "", head), make("tbody", "", ...rows));
     const scroll = make("div", "scroll", table);
     scroll.tabIndex = 0;
     scroll.setAttribute("role", "group");
     scroll.setAttribute("aria-label", "Battle matrix");
-    return scroll;
+    return make("div", "", make("p", "note", "Row: the judgment that stood first. 1st, 2nd: which of the two won; ?: no readable verdict."), scroll);
   };
   const judgmentList = (judgments, marks = {}) =>
     make("ol", "judgments", ...judgments.map((judgment, k) => {
@@ -182,7 +182,7 @@
     element.id = key(item);
     const start = plain(item.prompt).slice(0, 160).replace(/\s+/g, " ");
     const kind = make("span", `tag ${item.role}`, `${item.iteration} ${item.role}`);
-    const number = item.reason ? make("span", "reason", item.reason.replaceAll("_", " ")) : make("span", "number", fixed(item.margin));
+    const number = item.reason ? make("span", "reason", item.reason.replaceAll("_", " ")) : make("span", "number", make("span", "unit", "margin "), fixed(item.margin));
     const title = literal(start, make("bdi", "start"));
     title.dir = "auto";
     element.append(make("summary", "", kind, title, number));
