@@ -1,9 +1,17 @@
 """metareward what-if: the run's own row is what the stages gave; other rows are what the stages would give."""
 
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
 import polars as pl
 import pytest
 from test_select import iteration, table
 
+from metareward.cli.tables import number
+from metareward.cli.what_if import what_if
 from metareward.errors import UserError
 from metareward.explore.what_if import (
     Settings,
@@ -19,7 +27,10 @@ from metareward.selection.battles import choose_responses, list_battles
 from metareward.selection.elo import fit_elo
 from metareward.selection.judge_pairs import select_judge_pairs
 from metareward.selection.scores import mark_duplicates, score_statistics
-from metareward.tables import TABLES
+from metareward.tables import TABLES, read_table, table_of, write_table
+
+from browser import CHROMIUM, browse
+from hand_made_run import RHO, ROOT, save_run
 
 OWN = Settings(rho=0.3, max_chosen_chars=60, max_judgment_chars=9, ridge=0.01)
 TABLES_OF = iteration(
@@ -165,3 +176,135 @@ def test_the_runs_own_settings_are_always_there_once():
     assert settings_of(OWN, {"rho": [0.1]}) == [OWN, OWN._replace(rho=0.1)]
     assert settings_of(OWN, {"rho": [0.3, 0.1]}) == [OWN, OWN._replace(rho=0.1)]
     assert len(settings_of(OWN, {"rho": [0.1, 0.2], "max_chosen_chars": [None, 5]})) == 5
+
+
+def check_own_rows(printed: str, folder: Path) -> None:
+    """The rows of the run's own values are the tables of data/iterations, that is the same ids, too."""
+    rows = [row for row in json.loads(printed) if row["own"]]
+    for row in rows:
+        here, role = folder / "data/iterations" / row["iteration"], row["role"]
+        pairs = read_table(here / f"{role}_pairs.parquet", f"{role}_pairs")
+        reasons = read_table(here / f"{role}_no_pairs.parquet", "no_pairs")["reason"]
+        assert (row["pairs"], row["none"]) == (pairs.height, Counter(reasons))
+        assert row["same"] == (1.0 if pairs.height else None)
+        assert row["margin"] == pytest.approx(pairs["margin"].mean(), rel=1e-12)
+        for column in ("chosen_chars", "rejected_chars"):
+            assert row[column] == pairs[column].mean()
+    places = [(row["iteration"], row["role"]) for row in rows]
+    assert len(set(places)) == len(places)
+    assert {name for name, _ in places} >= {"m1", "m2"}
+    assert ("m1", "judge") in places
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    folder = save_run(tmp_path / "run")
+    for name, rho in RHO.items():
+        rows = table_of([{"rho": rho, "set_by": "params"}], "length_control")
+        write_table(rows, folder / "data/iterations" / name / "length_control.parquet", "length_control")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/plots").symlink_to(ROOT / ".dvc/plots")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "questions", [["rho=0.9", "ridge=0.5"], ["judgments=1..3"], ["rho=0.25,0", "max_chosen_chars=1", "ridge=0.01"]]
+)
+def test_the_row_of_the_runs_own_values_is_the_tables(run, capsys, questions):
+    what_if(questions, as_json=True)
+    check_own_rows(capsys.readouterr().out, run)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_fits_the_terminal_and_is_what_json_says(run, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    what_if(["judgments=1..3"])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= columns
+    what_if(["judgments=1..3"], as_json=True)
+    printed = capsys.readouterr()
+    titles = dict.fromkeys(f"{row['iteration']}: {row['role']} pairs" for row in json.loads(printed.out))
+    assert list(titles) == ["m1: actor pairs", "m1: judge pairs", "m2: actor pairs"]
+    tables = re.split(r"^ *(m\d: \w+ pairs) *$", out, flags=re.MULTILINE)
+    for title, text in zip(tables[1::2], tables[2::2], strict=True):
+        rows = [row for row in json.loads(printed.out) if f"{row['iteration']}: {row['role']} pairs" == title]
+        for row in rows:
+            line = next(line for line in text.splitlines() if re.match(rf"{row['judgments']}( \*)? +\d", line))
+            assert ("*" in line) == row["own"]
+            figures = [row["pairs"], *(row[name] for name in ("chosen_chars", "rejected_chars", "difference", "same"))]
+            assert all(number(figure) in line.split() for figure in figures)
+    why = "m2 has no judge pairs, since it trains no judge (iterations.m2.train_judge)."
+    assert why in out
+    assert why in printed.err
+
+
+def test_a_question_that_touches_no_pair_says_why(run):
+    with pytest.raises(UserError, match="m2 has no judge pairs, since it trains no judge"):
+        what_if(["ridge=0.5"], iteration="m2")
+    (run / "data/iterations/m1/judge_no_pairs.parquet").unlink()
+    with pytest.raises(UserError, match=r"m1 has no judge pairs yet\. Hint: dvc repro judge-pairs@m1"):
+        what_if(["ridge=0.5"], iteration="m1")
+
+
+@pytest.mark.parametrize(
+    ("questions", "options", "words"),
+    [
+        (["rho=0.1", "rho=0.2"], {}, "rho is asked twice"),
+        (["rho=0.1"], {"iteration": "m9"}, "m9 is no iteration; there are m1, m2"),
+        (["judgments=4"], {}, "judgments goes beyond 3"),
+        (["rho=0.1"], {"iteration": "m3"}, "there are no pairs of m3 yet"),
+        (["rho=0.1"], {"picture": Path("rho.png")}, "rho.png is no .html"),
+        (["rho=0.1", "ridge=1"], {"picture": Path("rho.html")}, "one key, not of rho and ridge"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line(run, questions, options, words):
+    with pytest.raises(UserError, match=words) as caught:
+        what_if(questions, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["scores", "length_control", "prompts", "actor_pairs"])
+def test_a_broken_table_is_named(run, table):
+    (run / f"data/iterations/m1/{table}.parquet").write_bytes(b"no table")
+    with pytest.raises(UserError, match=rf"m1/{table}\.parquet") as caught:
+        what_if(["rho=0.1"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_pairs_says_so(run):
+    shutil.rmtree(run / "data")
+    with pytest.raises(UserError, match=r"there are no pairs of any iteration yet\. Hint: dvc repro"):
+        what_if(["rho=0.1"])
+
+
+def test_the_picture_holds_all_rows(run, capsys):
+    what_if(["judgments=1..3"], as_json=True, picture=Path("drawn/judgments.html"))
+    rows = json.loads(capsys.readouterr().out)
+    page = Path("drawn/judgments.html").read_text()
+    charts = json.loads(re.search(r'id="charts">(.*?)</script>', page, re.DOTALL)[1])
+    assert [name.split("-")[0] for name in charts] == ["actor"] * 4 + ["judge"] * 4
+    for name, chart in charts.items():
+        role, figure = name.split("-")
+        points = [(point["iteration"], point["x"], point["y"], point["own"]) for point in chart["rows"]]
+        mine = [(row["iteration"], row["judgments"], row[figure], row["own"]) for row in rows if row["role"] == role]
+        assert sorted(points) == sorted(row for row in mine if row[2] is not None)
+    assert "3 (as the run has it)" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+@pytest.mark.parametrize("question", ["rho=0:1:0.5", "judgments=1..3", "max_judgment_chars=5,null"])
+def test_a_browser_draws_the_picture_and_asks_for_nothing(run, tmp_path, question):
+    file = tmp_path / "picture.html"
+    what_if([question], picture=file)
+
+    async def visit(tab):
+        await tab.open(file, width=390)
+        marks = "document.querySelectorAll('.chart svg .mark-symbol path[aria-roledescription=point]').length"
+        return await tab.evaluate(marks), await tab.evaluate("document.documentElement.scrollWidth"), tab
+
+    marks, width, tab = browse(tmp_path / "browser", visit)
+    assert marks > 0
+    assert width == 390
+    assert tab.requests() == [file.as_uri()]
+    assert tab.complaints() == []

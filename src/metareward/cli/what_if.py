@@ -1,12 +1,14 @@
 """`metareward what-if`: selection asked again with other settings, from what the run has stored."""
 
 import json
+import sys
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metareward.cli.tables import print_table
+from metareward.cli.tables import WIDTH, print_table
 from metareward.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,12 +16,14 @@ if TYPE_CHECKING:
     from metareward.params import Params
 
 PARAMS = Path("params.yaml")
+LIBRARIES = [Path(".dvc/plots/vega") / f"{name}.min.js" for name in ("vega", "vega-lite", "vega-embed")]
 
 
 def what_if(
     questions: Annotated[list[str], typer.Argument(help="KEY=VALUES: rho=0:0.6:0.05, judgments=1..11, ridge=0.01,0.1")],
     iteration: Annotated[str | None, typer.Option("--iteration", help="m1, ...; none: all that have scores")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="all rows as JSON")] = False,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.html", help="draw the answer, of one key")] = None,
 ) -> None:
     """Pairs that other settings would select from the judgments and battles that are there; nothing is generated.
 
@@ -35,21 +39,64 @@ def what_if(
         if key in asked:
             raise UserError(f"{key} is asked twice. Hint: one list of values, {key}=A,B")
         asked[key] = values
+    if picture is not None:
+        _check_picture(picture, list(asked))
     params = load_params(PARAMS)
     names = iterations_with_pairs(params, iteration)
     roles = [role for role in ("actor", "judge") if any(role in KEYS[key][0] for key in asked)]
-    rows = [row for name in names for role in roles for row in _ask(name, role, asked, params)]
+    without = {(name, role): _why_none(name, role, params) for name in names for role in roles}
+    said = [why for why in without.values() if why]
+    rows = [row for (name, role), why in without.items() if not why for row in _ask(name, role, asked, params)]
+    if not rows:
+        raise UserError(" ".join(said))
+    if picture is not None:
+        _draw(picture, next(iter(asked)), rows)
     if as_json:
         print(json.dumps(rows, indent=2))
-        return
-    for name in names:
-        for role in roles:
-            found = [row for row in rows if row["iteration"] == name and row["role"] == role]
-            if found:
-                _print(name, role, list(asked), found)
-    for key in asked:
-        print(f"{key}: {KEYS[key][1]} ({' and '.join(KEYS[key][0])} pairs).")
-    print("* as the run has it. same: share of the run's pairs that stay, with the same two texts.")
+    else:
+        for name, role in (place for place, why in without.items() if not why):
+            _print(name, role, list(asked), [row for row in rows if (row["iteration"], row["role"]) == (name, role)])
+        notes = [f"{key}: {KEYS[key][1]} ({' and '.join(KEYS[key][0])} pairs)." for key in asked]
+        notes.append("* as the run has it. same: share of the run's pairs that stay, with the same two texts.")
+        print("\n".join(fill(note, WIDTH) for note in notes))
+    for why in said:
+        print(why, file=sys.stderr if as_json else sys.stdout)
+
+
+def _why_none(name: str, role: str, params: "Params") -> str | None:
+    """Why a question of this role has no answer in an iteration; null: it has one."""
+    from metareward.pipeline.stage import iteration_folder
+
+    if role == "judge" and not params.iterations[name].train_judge:
+        return f"{name} has no judge pairs, since it trains no judge (iterations.{name}.train_judge)."
+    if not (iteration_folder(name) / f"{role}_no_pairs.parquet").exists():
+        return f"{name} has no {role} pairs yet. Hint: dvc repro {role}-pairs@{name}"
+    return None
+
+
+def _check_picture(file: Path, keys: list[str]) -> None:
+    """Raises UserError, before anything is computed, where there is no picture to be had."""
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{file} is no .html: the picture is a page that needs no network. Hint: --picture rho.html")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder, not a file. (--picture)")
+    if len(keys) > 1:
+        raise UserError(f"a picture is of one key, not of {' and '.join(keys)}. Hint: ask one after the other.")
+
+
+def _draw(file: Path, key: str, rows: list[dict[str, Any]]) -> None:
+    from metareward.explore.picture import picture_page
+    from metareward.explore.what_if import KEYS
+    from metareward.tables import write_text
+
+    try:
+        libraries = [path.read_text(encoding="utf-8") for path in LIBRARIES]
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read: {error.strerror}. Hint: git checkout -- .dvc/plots"
+        ) from None
+    write_text(picture_page(key, KEYS[key][1], rows, libraries), file)
+    print(f"{file} shows it in a browser.", file=sys.stderr)
 
 
 def iterations_with_pairs(params: "Params", asked: str | None) -> list[str]:
@@ -66,7 +113,7 @@ def iterations_with_pairs(params: "Params", asked: str | None) -> list[str]:
 
 
 def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params") -> list[dict[str, Any]]:
-    """A row for each of the settings; none of judge pairs in an iteration that trains no judge."""
+    """A row for each of the settings."""
     import polars as pl
 
     from metareward.explore.what_if import (
@@ -85,8 +132,6 @@ def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params"
     from metareward.tables import scan_table
 
     folder, own = iteration_folder(name), params.iterations[name]
-    if role == "judge" and not own.train_judge:
-        return []
     control = scan_table(folder / "length_control.parquet", "length_control").collect()
     run = Settings(control["rho"].item(), own.max_chosen_chars, own.max_judgment_chars, params.elo.ridge)
     mine = {key: values for key, values in asked.items() if role in KEYS[key][0]}
