@@ -293,6 +293,10 @@ def test_an_iteration_that_was_removed_is_in_no_clone(finished, tmp_path):
     copy.write_params(params, {"checkpoints": ["seed", "sft", "m1"]})
     ran = stages_run(copy.run("dvc repro"))
     assert ran == {"prompts@m1", "metrics", "report"}  # prompts: the pool must be large enough for all checkpoints
+    page = (copy.folder / "report.html").read_text()
+    assert "checkpoints seed, sft, m1. " in page
+    assert '"iteration":"m2"' not in page
+    assert '"iteration":"m2"' in (clone.folder / "report.html").read_text()
     copy.commit("without m2")
     assert (copy.folder / "data/iterations/m2/judgments.parquet").exists()
     (copy.folder / "data/training/note.txt").write_text("one's own")
@@ -335,6 +339,7 @@ SHOWN = {
     "metareward what-if": r"m2: actor pairs(.|\n)*\n0\.\d+ \*? +\d+ (.|\n)*as the run has it",
     "metareward reliability": r"m2: \d+ responses, \d+ actor pairs(.|\n)*\n1 +(-|[01]\.\d\d).*\n2 ",
     "metareward show monitors": r"\nbeyond_limit ",
+    "metareward report": r"report\.html: \d\.\d MB\. (Revision|Not committed yet, on top of revision) ",
     "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",
     "dvc metrics diff": r"Metric +HEAD +workspace +Change\nactor_pairs\.",
     "dvc plots show": r"file:///.*dvc_plots/index\.html",
