@@ -37,6 +37,7 @@ TABLES_OF = iteration(
     p=[("x" * 50, [5, 4, 5, 1]), ("x" * 20, [4, 4, 4, 2]), ("x" * 90, [1, 2, 1, 5]), ("x" * 50, [])],
     q=[("y" * 80, [5, 5, 4, 3]), ("y" * 70, [3, None, 3, 5])],
     r=[("z", [3, 3, 3]), ("zz", [3, 3, 3])],
+    s=[("twice", [4, 3, 4]), ("twice", []), ("once", [2, 1, 2]), ("once", []), ("later", [5, 5])],
 )
 PAIR = ["prompt_id", "chosen_id", "rejected_id", "chosen_chars", "rejected_chars", "margin"]
 
@@ -77,7 +78,8 @@ def same(outcomes: pl.DataFrame, pairs: pl.DataFrame, no_pairs: pl.DataFrame) ->
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"rho": 0.0}, {"rho": 1.0}, {"max_chosen_chars": None}, {"judgments": 2}, {"responses": 2}]
+    "changes",
+    [{}, {"rho": 0.0}, {"rho": 1.0}, {"max_chosen_chars": None}, {"judgments": 2}, {"responses": 2}, {"responses": 4}],
 )
 def test_actor_pairs_are_those_of_the_stages(changes):
     one = OWN._replace(**changes)

@@ -17,7 +17,7 @@ from metareward.params import MIN_RIDGE
 from metareward.selection.actor_pairs import Candidates, actor_candidates, pick_responses
 from metareward.selection.elo import fit_elo, position_weights
 from metareward.selection.judge_pairs import pick_judgments
-from metareward.selection.scores import mark_duplicates, score_statistics
+from metareward.selection.scores import score_statistics
 from metareward.tables import scan_table
 
 ACTOR, JUDGE = ("actor",), ("judge",)
@@ -150,6 +150,8 @@ def _scan(folder: Path, files: Mapping[str, str]) -> dict[str, pl.LazyFrame]:
     if "judgments" in tables:  # of the texts it matters only which are the same
         kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "n_chars", "finish_reason"]
         tables["judgments"] = tables["judgments"].select(*kept, judgment=pl.col("judgment").hash().cast(pl.String))
+    if "responses" in tables:
+        tables["responses"] = tables["responses"].drop("response", "thought")
     if "battles" in tables:
         tables["battles"] = tables["battles"].select("prompt_id", "response_id", "judgment_a", "judgment_b", "winner")
     return tables
@@ -161,8 +163,8 @@ def _scores(part: Mapping[str, pl.LazyFrame], judgments: int | None, responses: 
         return part["scores"]
     written, judged = part["responses"], part["judgments"]
     if responses is not None:
-        # the first of identical responses is the one of the lowest sample, so none that stays loses its judgments
-        written = mark_duplicates(written.filter(pl.col("sample") < responses)).lazy()
+        # of identical responses the one of the lowest sample is judged, so what duplicates what stays as it is
+        written = written.filter(pl.col("sample") < responses)
     if judgments is not None:
         judged = judged.filter(pl.col("sample") < judgments)
     return score_statistics(written, judged).lazy()
