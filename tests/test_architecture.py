@@ -12,7 +12,16 @@ from test_dependencies import STAGES, WINGS, reruns, script
 
 from metareward.cli.tables import short
 from metareward.inputs.pool import read_prompts
-from metareward.tables import TABLES, check_table, empty_table, read_table, write_json, write_table, write_text
+from metareward.tables import (
+    TABLES,
+    check_table,
+    empty_table,
+    read_table,
+    table_of,
+    write_json,
+    write_table,
+    write_text,
+)
 
 from pipeline import ROOT, Clone
 
@@ -199,7 +208,8 @@ def give_outputs(clone):
             name = re.sub(r"^unique_|^(actor|judge)_(?=no_pairs)", "", path.stem)
             table = "training_steps" if path.parent.name == "training" else name
             table = "monitors" if "monitors" in path.parts else table
-            write_table(empty_table(table), clone.folder / path, table)
+            rows = [{"rho": 0.0, "set_by": "params"}] if table == "length_control" else []
+            write_table(table_of(rows, table), clone.folder / path, table)
     for name in ("seed", "sft", "m1"):
         for table in ("grades", "results", "outcomes"):
             write_table(empty_table(table), clone.folder / f"data/grades/{name}/{table}.parquet", table)

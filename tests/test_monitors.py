@@ -239,7 +239,9 @@ def test_a_run_stops_before_the_costly_stage_and_goes_on_without_repeating_one(t
     found = {name: {monitor for checkpoint, monitor, _ in rows if checkpoint == name} for name in ("sft", "m1")}
     assert len(found["sft"]) == 2  # reward_accuracy is off
     assert found["m1"] == set(MONITORS) - {"reward_accuracy"}
-    for _, monitor, look in rows:
+    measured = connect(folder=clone.folder).sql("SELECT monitor, look FROM monitors WHERE value IS NOT NULL").fetchall()
+    assert {monitor for monitor, _ in measured} == set(MONITORS) - {"reward_accuracy"}
+    for monitor, look in measured:
         (query,) = re.findall(r'^metareward sql "(.*)"$', look)
         assert connect(folder=clone.folder).sql(query).fetchall(), monitor
 

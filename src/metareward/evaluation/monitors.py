@@ -33,11 +33,12 @@ MONITORS: dict[str, tuple[Literal["above", "below"], str]] = {
     "judge_length_difference": ("above", _LONGER.format(role="judge")),
     "effective_pairs": (
         "below",
-        "SELECT role, reason, count(*) AS n FROM no_pairs WHERE iteration = '{}' GROUP BY ALL ORDER BY ALL",
+        "SELECT role, outcome, count(*) AS n FROM prompt_outcomes WHERE iteration = '{}' GROUP BY ALL ORDER BY ALL",
     ),
     "pairs_in_training": (
         "below",
-        "SELECT role, reason, count(*) AS n FROM no_pairs WHERE iteration = '{}' GROUP BY ALL ORDER BY ALL",
+        "SELECT role, chosen_finish, rejected_finish, count(*) AS n FROM pairs WHERE iteration = '{}' "
+        "GROUP BY ALL ORDER BY ALL",
     ),
     "reward_accuracy": (
         "below",
