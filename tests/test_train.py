@@ -174,6 +174,21 @@ def test_dpo_starts_at_log_2_and_its_second_loss_is_the_hand_computed_one(tiny_m
     assert two["reward_accuracy"] == sum(margin > 0 for margin in margins) / 4
 
 
+@pytest.mark.parametrize("off", [("chosen", "rejected"), ("chosen",)])
+def test_a_reference_that_is_another_model_is_noticed_at_the_first_step(tiny_model, tmp_path, monkeypatch, off):
+    """Sharded over several processes without a broadcast, TRL's reference held zeros, and the loss was 0.7095."""
+    true = dpo._Dpo.compute_loss
+
+    def with_another(self, model, inputs, *args, **kwargs):
+        wrong = {f"ref_{name}_logps": inputs[f"ref_{name}_logps"] - 1.0 for name in off}
+        return true(self, model, inputs | wrong, *args, **kwargs)
+
+    monkeypatch.setattr(dpo._Dpo, "compute_loss", with_another)
+    with pytest.raises(UserError, match=r"the first DPO loss is 0\.\d+ and the rewards are chosen 0\.1"):
+        train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", DPO, tmp_path / "work", 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_bfloat16_gives_nearly_the_losses_of_float32_and_keeps_float32_weights(tiny_model, tmp_path, monkeypatch):
     def run(dtype):
         compute_in(dtype, monkeypatch)

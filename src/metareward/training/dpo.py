@@ -5,10 +5,11 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from datasets import Dataset, load_from_disk
-from transformers import AutoTokenizer, TrainerState
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -27,9 +28,11 @@ from metareward.training.loop import (
     training_folder,
     write_steps,
 )
-from metareward.training.processes import by_main
+from metareward.training.processes import by_main, together
 from metareward.training.rows import Metrics, Row, dpo_rows
 from metareward.training.trl_internals import OwnRows, logits_of_targets
+
+LOSS_OFF, REWARD_OFF = 0.005, 0.05  # means over a step's pairs; bfloat16 moved the loss by 0.0001 on an H200
 
 
 def train_dpo(
@@ -60,6 +63,7 @@ def train_dpo(
     fit; tokens: of one epoch, the prompt counted with each text; repeated: as `train_sft`; loss_*: in nats per pair;
     reward_*: β (log-probability of the policy - of the reference), mean over the steps of the last epoch, each pair
     seen before its own step; held_out_*: of the weights that are written.
+    Raises UserError when the first loss is not ln 2: policy and reference are the same model there.
     With no pair left and on_empty "copy" the model is passed on unchanged: a warning, and copied = 1.
     """
     if settings.keep == "best" and not settings.held_out:
@@ -101,6 +105,7 @@ def train_dpo(
             eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
             processing_class=AutoTokenizer.from_pretrained(model_path),
         )
+        trainer.add_callback(_SameModelFirst())
         train(trainer, rows, model_path, out, save_dtype)
     write_steps(trainer.state.log_history, steps)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings)
@@ -109,6 +114,27 @@ def train_dpo(
 
 class _Dpo(OwnRows, DPOTrainer):  # type: ignore[misc]
     """TRL's trainer for DPO, on our rows."""
+
+
+class _SameModelFirst(TrainerCallback):  # type: ignore[misc]
+    """Stops a training whose reference is not the model that it starts from, sharded wrongly for one."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float], **_: Any
+    ) -> None:
+        if state.global_step != 1 or "loss" not in logs:
+            return
+        off = abs(logs["loss"] - math.log(2))
+        rewards = {name: logs[f"rewards/{name}"] for name in ("chosen", "rejected")}
+        with together():
+            if off > LOSS_OFF or max(map(abs, rewards.values())) > REWARD_OFF:
+                told = ", ".join(f"{name} {value:.4f}" for name, value in rewards.items())
+                raise UserError(
+                    f"the first DPO loss is {logs['loss']:.4f} and the rewards are {told}. Policy and reference are "
+                    "still the same model, so ln 2 = 0.6931 and 0 are due: the reference's log-probabilities are "
+                    "wrong. No model was written. With FSDP, set fsdp_cpu_ram_efficient_loading: false in "
+                    "accelerate's file."
+                )
 
 
 def _dataset(rows: Sequence[Row], folder: Path) -> Dataset:
