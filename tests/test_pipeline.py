@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_what_if import check_own_rows
 
 from metareward.load_params import parse_params
 from metareward.tables import read_table
@@ -201,6 +202,45 @@ def test_ablation_reruns_from_pair_selection_on(ablations):
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
     assert "actor-pairs@m2" in one
     assert one <= after | {"judge-pairs@m2"}
+
+
+def test_balanced_reruns_from_pair_selection_on_and_is_recorded(ablations):
+    """Where m1's pairs change, so do m1's weights and all of m2 that is generated with them."""
+    clone, _, _ = ablations
+    clone.run("git checkout --quiet -- . && dvc checkout --quiet")
+    ran = stages_run(clone.run("dvc exp run --name balanced -S rho=balanced"))
+    assert {"actor-pairs@m1", "actor-pairs@m2"} <= ran
+    selected = (
+        "monitor-data",
+        "dpo",
+        "evaluate",
+        "compare",
+        "answer",
+        "grade",
+        "summary",
+        "monitor-training",
+        "digest",
+    )
+    first = {f"{stage}@m1" for stage in ("actor-pairs", *selected)}
+    assert {stage for stage in ran if not stage.endswith("@m2")} <= first | {"metrics", "report"}
+    assert "prompts@m2" not in ran
+    rows = json.loads(clone.run("metareward sql --json 'SELECT iteration, rho, set_by FROM length_control ORDER BY 1'"))
+    rhos = json.loads((clone.folder / "metrics.json").read_text())["actor_pairs"]["rho"]
+    assert {row["iteration"]: row["rho"] for row in rows} == rhos
+    for row in rows:
+        assert row["set_by"] in ("balanced", "least_difference")
+        scores = table(clone, f"{row['iteration']}/scores.parquet", "scores")
+        judged = scores.drop_nulls("mean").group_by("prompt_id").len().sort("len", "prompt_id")["prompt_id"][-1]
+        assert f"rho {row['rho']:g} ({row['set_by']})" in clone.run(f"metareward trace {judged}")
+    check_own_rows(clone.run("metareward what-if rho=0:1:0.25 ridge=0.5 --json 2>/dev/null"), clone.folder)
+    clone.run("git checkout --quiet -- . && dvc checkout --quiet")
+
+
+@pytest.mark.parametrize("question", ["rho=0:1:0.25 ridge=0.5", "judgments=1..2"])
+def test_what_if_gives_the_runs_own_pairs_for_its_own_values(finished, question):
+    clone, _, _ = finished
+    clone.run("git checkout --quiet -- . && dvc checkout --quiet")
+    check_own_rows(clone.run(f"metareward what-if {question} --json 2>/dev/null"), clone.folder)
 
 
 def drawn(clone, command):
