@@ -162,7 +162,10 @@ def test_a_broken_table_stops_only_the_queries_that_need_it(run, monkeypatch, ca
         connection = connect()
     assert connection.execute("SELECT count(*) FROM prompts WHERE iteration = 'm1'").fetchone() == (2,)
     assert connection.execute("SELECT count(*) FROM responses").fetchone() == (4,)
-    for query in ("SELECT count(*) FROM prompts", "FROM prompts", "SELECT rev FROM prompts WHERE iteration > 'm1'"):
+    filtered = [f"SELECT prompt_id FROM prompts WHERE {test}" for test in ("source = 'x'", "starts_with(prompt, 'x')")]
+    joined = "SELECT count(*) FROM responses JOIN prompts USING (rev, iteration, prompt_id) WHERE prompt > ''"
+    whole = ["SELECT count(*) FROM prompts", "FROM prompts", "SELECT rev FROM prompts WHERE iteration > 'm1'"]
+    for query in (*whole, *filtered, joined):  # a filter on a column must not rule the broken table out
         assert sql(monkeypatch, query) == 2
         assert "is not a readable table. Hint: dvc repro makes it" in capsys.readouterr().err.splitlines()[-1]
 

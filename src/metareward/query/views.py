@@ -149,8 +149,11 @@ def view_sql(name: str, files: Iterable[File]) -> str:
     for file in files:
         label = f", {text(file.label)} AS {quoted(view.label)}" if view.label else ""
         rows = f", * FROM read_parquet({text(file.path)})"
-        if file.problem:
-            rows = f" WHERE error({text(file.problem)}) IS NULL"  # evaluated unless rev or label rule it out
+        if file.problem:  # evaluated unless rev or label rule it out; a null column would let any filter do that
+            problem = f"error({text(file.problem)})"
+            own = (column for column in columns if column not in ("rev", view.label))
+            rows = "".join(f", {problem}::{columns[column]} AS {quoted(column)}" for column in own)
+            rows += f" WHERE {problem} IS NULL"
         parts.append(f"SELECT {text(file.rev)} AS rev{label}{rows}")
     return f"SELECT {', '.join(map(quoted, columns))} FROM ({' UNION ALL BY NAME '.join(parts)})"
 
