@@ -137,6 +137,10 @@ def test_rho_is_the_recorded_one_else_that_of_the_params(tmp_path):
     assert by_id(trace_tree(found))["bb1.1"].why == ["its judgments do not battle: variance 0, the highest 2.667"]
     told = trace_tree(replace(found, rho=0.25, set_by="balanced")).children[0].why[0]
     assert told.startswith("rho 0.25 (balanced): chosen scores at least 3, rejected at most 1")
+    found = replace(found, params={"rho": "schedule", "iterations.m1.rho": 0.25}, set_by="params")
+    assert trace_tree(replace(found, rho=0.25)).children[0].why[0].startswith("rho 0.25 (iterations.m1.rho): ")
+    later = trace_tree(replace(found, rho=0.5)).children[0].why[0]  # the params were edited after the pairs were made
+    assert later.startswith("rho 0.5 (recorded with the pairs): chosen scores at least 2, rejected at most 2")
 
 
 def test_a_prefix_is_enough_if_it_is_of_one_id(made):

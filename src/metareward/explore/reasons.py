@@ -42,7 +42,8 @@ def _rho(found: PromptRows) -> tuple[float | None, str]:
     if value == "schedule":
         value, source = found.params.get(own), own
     if found.rho is not None:
-        return found.rho, source if found.set_by == "params" else str(found.set_by)
+        recorded = "recorded with the pairs" if found.set_by == "params" else str(found.set_by)
+        return found.rho, source if found.rho == value else recorded
     return (float(value), source) if isinstance(value, int | float) else (None, source)
 
 
