@@ -180,10 +180,8 @@ def printed(command: str, run: Path) -> str:
 
 
 def shown(command: str, run: Path) -> str:
-    """A command and what it prints; a run that is not finished is called so."""
-    found = printed(command, run)
-    unfinished = "\nThe stages that make these rows had not run yet.\n" if found.endswith("\n0 rows") else ""
-    return f"```sh\n{command}\n```\n\n```\n{found}\n```\n{unfinished}"
+    """A command and what it prints."""
+    return f"```sh\n{command}\n```\n\n```\n{printed(command, run)}\n```\n"
 
 
 def page(run: Path) -> str:
