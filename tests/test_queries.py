@@ -20,6 +20,8 @@ import queries
 PAGE = (ROOT / "docs/queries.md").read_text()
 RHOS = {"low": 0.1, "half": 0.5, "high": 0.9}
 MANY = [query for query in queries.QUERIES if query.options]  # they compare revisions: of one there is no row
+# the tiny model's judgments are all of one length ("Earned." and a score), and those that differ may all lose
+MAY_BE_EMPTY = [query for query in queries.QUERIES if "longer_won" in query.sql or "higher_won" in query.sql]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_each_query_is_one_command(run):
     for query in queries.QUERIES:
         options = "--rev low,high" if query.options else ""
         printed = json.loads(clone.run(queries.command(query, f"--json {options}".strip())))
-        assert printed or "higher_score_won" in query.sql, query.question
+        assert printed or query in MAY_BE_EMPTY, query.question
 
 
 @pytest.mark.parametrize("revs", [[], ["HEAD"], ["half"], list(RHOS)], ids=["workspace", "HEAD", "one", "three"])
@@ -72,8 +74,8 @@ def test_the_same_text_works_on_one_revision_and_on_many(run, revs):
             found = connection.execute(query.sql)
             names = [column[0] for column in found.description]
             table = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-            assert table or (query in MANY and len(revs) < 2), query.question
-            if query not in MANY and "LIMIT" not in query.sql:
+            assert table or query in MAY_BE_EMPTY or (query in MANY and len(revs) < 2), query.question
+            if query not in [*MANY, *MAY_BE_EMPTY] and "LIMIT" not in query.sql:
                 assert {row["rev"] for row in table} == (set(revs) or {"workspace"}), query.question
 
 
