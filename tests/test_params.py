@@ -1,5 +1,7 @@
 """params.yaml: each value is read as what its writer meant, whether a person wrote it or DVC's `-S`."""
 
+import copy
+import functools
 import re
 import shutil
 import types
@@ -12,7 +14,7 @@ from dvc.utils.serialize import load_yaml
 from pydantic import BaseModel
 
 from metareward.errors import UserError
-from metareward.load_params import load_params
+from metareward.load_params import load_params, parse_params
 from metareward.params import Params, ScorePattern, WinnerPattern
 
 ROOT = Path(__file__).parents[1]
@@ -290,3 +292,33 @@ def test_the_profiles_are_read(tmp_path):
     for profile in (ROOT / "profiles").glob("*.yaml"):
         shutil.copy(profile, tmp_path / "params.yaml")
         assert load_params(tmp_path / "params.yaml").eft.n == 1
+
+
+def every_key(values: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of each section and key of a document."""
+    if not isinstance(values, dict):
+        return [place]
+    return [place, *(path for key, value in values.items() for path in every_key(value, (*place, key)))]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"a": 1}, {"pattern": 1}, [], [{}], [[1]], None, 1e9, -1, "", "a word", True])
+def test_another_kind_of_value_in_any_place_is_read_or_refused_in_one_line(tmp_path, wrong):
+    (path := tmp_path / "params.yaml").write_text(DEMO)
+    document, refused = load_yaml(path), 0
+    for place in every_key(document)[1:]:
+        changed = copy.deepcopy(document)
+        section = functools.reduce(dict.__getitem__, place[:-1], changed)
+        section[place[-1]] = wrong
+        said = refusal(changed)
+        assert said is None or (said.isprintable() and "params.yaml: " in said), place
+        refused += said is not None
+    assert refused > 30
+
+
+def refusal(document: Any) -> str | None:
+    """What is said of a document that is no params."""
+    try:
+        parse_params(document)
+    except UserError as error:
+        return str(error)
+    return None

@@ -32,11 +32,15 @@ def parse_params(values: Any, source: str = "params.yaml") -> Params:
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
-        # an unknown key often causes a missing one, so it is the better thing to name
-        found = [
-            one for one in error.errors() if not (one["type"] == "literal_error" and isinstance(one["input"], dict))
-        ]
-        problems = sorted(found, key=lambda problem: problem["type"] != "extra_forbidden")
+        # an unknown key often causes a missing one, so it is the better thing to name; of a mapping that may stand for
+        # a name, what is wrong within it
+        problems = sorted(
+            error.errors(),
+            key=lambda one: (
+                one["type"] != "extra_forbidden",
+                one["type"] == "literal_error" and isinstance(one["input"], dict),
+            ),
+        )
         raise UserError(_explain(problems[0], source)) from None
     _check_together(params, source)
     return params
