@@ -20,6 +20,7 @@ DISPATCHER = SOURCE / "metareward/engines/common/load.py"  # imports the engine 
 UNABLE = {
     "src/metareward/__init__.py": "sets how often progress lines come",
     "src/metareward/errors.py": "ends a stage, and writes nothing",
+    "src/metareward/digests.py": "names journals and training states by what files hold",
     "src/metareward/locks.py": "says who may write a folder of `.work`, and how long others wait",
     "src/metareward/checkout.py": "ends a stage that would run the code of another copy of the project",
     "src/metareward/params.py": "types of params: what a stage reads of them it names in dvc.yaml",

@@ -61,7 +61,9 @@ compute_in("float32", pytest.MonkeyPatch())
 folder, rank = Path(sys.argv[2]), int(os.environ["RANK"])
 """
 IN_TWO_PROCESSES = """
-seen, results = [], {}
+seen, named, results = [], [], {}
+run_folder = loop.run_folder
+loop.run_folder = lambda *arguments: named.append(arguments) or run_folder(*arguments)
 compute_loss = dpo._Dpo.compute_loss
 def count(self, model, inputs, *rest, **more):
     seen.append(len(inputs["input_ids"]) // 2)
@@ -72,6 +74,7 @@ for name, method, n in [("sft", "sft", 10), ("dpo", "dpo", 10), ("ragged", "dpo"
     seen.clear()
     results[name] = train_in_steps(method, model, n, folder / name, save_steps=1, micro_batch_size=1)
 results["ragged rows seen"] = sum(seen)
+results["model hashed"] = len(named)
 try:
     train_sft(model, eft(8), folder / "out", change(SFT, micro_batch_size=4), folder / "work", 1)
 except UserError as error:
@@ -116,6 +119,11 @@ def test_two_processes_train_on_the_same_global_batches_as_one(tiny_model, tmp_p
     torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
     assert set(contents(folder / method / "out")) == FILES
     assert not list((folder / method / "work").iterdir())
+
+
+def test_one_of_two_processes_reads_the_model_to_name_the_folder(two_processes):
+    """Eight processes that read 32 GB at once wait for the disk longer than for each other."""
+    assert [result["model hashed"] for result in two_processes[1]] == [3, 0]
 
 
 def test_rows_that_fill_up_the_last_step_of_two_processes_are_counted(two_processes):

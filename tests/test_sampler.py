@@ -1,11 +1,13 @@
 """What the texts of a stage depend on, and what not: the settings and the code in a journal's fingerprint."""
 
+import hashlib
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+from metareward import digests
 from metareward.engines.common import device, sampler
 from metareward.engines.common.interface import Completion, Request, Sampling
 from metareward.engines.common.sampler import Sampler
@@ -89,6 +91,26 @@ def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does
     own = {path.relative_to(ROOT).as_posix() for path in (ROOT / f"src/metareward/engines/{engine}").glob("*.py")}
     assert stale == common | own | {"src/metareward/ids.py"}
     assert "src/metareward/engines/common/chat.py" in stale
+
+
+def test_the_models_files_are_read_once_by_all_stages_and_a_new_model_has_another_journal(tmp_path, monkeypatch):
+    model, read, real = tmp_path / "model", [], hashlib.file_digest
+    model.mkdir()
+    (model / "model.safetensors").write_text("1234")
+    monkeypatch.setattr(digests, "LARGE", 4)
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(file.name) or real(file, kind))
+    work = tmp_path / "work"
+
+    def journal(stage):
+        return Sampler(PARAMS, model, work / stage, stage)._model_digest
+
+    assert journal("respond@m1") == journal("judge@m1")
+    assert read == [str(model / "model.safetensors")]
+    before = journal("judge@m1")
+    (model / "new").write_text("4321")
+    (model / "new").replace(model / "model.safetensors")
+    assert journal("judge@m1") != before
+    assert len(read) == 2
 
 
 def test_a_stage_waits_for_its_journal_as_long_as_the_params_say(tmp_path, monkeypatch):

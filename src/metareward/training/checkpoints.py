@@ -1,7 +1,6 @@
 """Folders that are whole or not there: models as they are written, and the training checkpoints of a killed run."""
 
 import glob
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from metareward.digests import digest
 from metareward.ids import content_id
 from metareward.locks import remove_leftovers, remove_unlocked
 
@@ -38,11 +38,8 @@ def replace_folder(out: Path, write: Callable[[Path], object]) -> None:
 
 def run_folder(work: Path, model_path: Path, *parts: object) -> Path:
     """Where a run's training checkpoints lie: named by the model's weights and by all else that decides the result."""
-    weights = hashlib.sha256()
-    for path in sorted(model_path.glob("*.safetensors")):
-        with path.open("rb") as file:
-            weights.update(hashlib.file_digest(file, "sha256").digest())
-    return work / f"train-{content_id(weights.hexdigest(), *parts)}"
+    weights = digest(model_path, "*.safetensors", work.parent / "digests")
+    return work / f"train-{content_id(weights, *parts)}"
 
 
 def remove_others(folder: Path) -> None:

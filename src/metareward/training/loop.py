@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from datasets.utils import disable_progress_bars
 from transformers import (
     AutoModelForCausalLM,
@@ -196,17 +197,20 @@ def training_folder(
     this one trains again, to the same weights; if it was killed, this one goes on from its last checkpoint.
     """
     processes = this_process().num_processes
-    folder = run_folder(
-        work, model_path, json.dumps(rows), settings.model_dump_json(), seed, processes, bfloat16_is_fast()
-    )
+    named: list[Path | None] = [None]
 
     def take() -> None:
+        folder = run_folder(
+            work, model_path, json.dumps(rows), settings.model_dump_json(), seed, processes, bfloat16_is_fast()
+        )
         # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
         keep(folder, wait_hours if processes == 1 else 0.0)
         remove_others(folder)
+        named[0] = folder
 
     by_main(take)
-    return folder
+    (folder,) = broadcast_object_list(named)  # one process reads all the weights, not each
+    return Path(folder)
 
 
 def listed(metrics: Metrics) -> str:

@@ -7,7 +7,6 @@ at any moment leaves whole parts only, and a rerun generates what is missing in 
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
@@ -39,16 +38,6 @@ def fingerprint(**parts: Any) -> str:
     A value is anything JSON can hold, a dataclass, or a list of such.
     """
     return content_id(json.dumps(parts, sort_keys=True, default=_plain))
-
-
-def digest(path: Path, pattern: str = "*") -> str:
-    """A hash of a file, or of the names and bytes of a folder's files, hidden ones left out: of a model, of code."""
-    digests = []
-    for file in [path] if path.is_file() else sorted(path.rglob(pattern)):
-        if file.is_file() and not file.name.startswith("."):
-            with file.open("rb") as opened:
-                digests.append((file.relative_to(path).as_posix(), hashlib.file_digest(opened, "blake2b").hexdigest()))
-    return content_id(digests)
 
 
 def _plain(value: Any) -> Any:

@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from metareward.digests import digest
 from metareward.engines.common.interface import Completion, Endpoint, Generator, Request
-from metareward.engines.common.journal import COMPLETIONS, Journal, digest, fingerprint, run
+from metareward.engines.common.journal import COMPLETIONS, Journal, fingerprint, run
 from metareward.engines.common.load import load_engine
 from metareward.ids import content_id, content_seed
 from metareward.params import Engine, Params, Scalar
@@ -26,8 +27,8 @@ class Sampler:
     """A model that writes for one stage, with a journal and a progress bar; it is loaded once, and only if needed.
 
     params: of these engine, resources and chat_template_kwargs. model: the checkpoint's folder, or an endpoint. work:
-    the folder of the stage's journals. label: the stage's name in the bar. What an endpoint gives was paid for, so each
-    answer goes to disk at once.
+    the folder of the stage's journals; the hashes of large models are kept beside it. label: the stage's name in the
+    bar. What an endpoint gives was paid for, so each answer goes to disk at once.
     """
 
     def __init__(self, params: Params, model: Path | Endpoint, work: Path, label: str) -> None:
@@ -87,7 +88,9 @@ class Sampler:
     @cached_property
     def _model_digest(self) -> str:
         """Of an endpoint the model's name: its address decides no text."""
-        return f"served as {self.model.model}" if isinstance(self.model, Endpoint) else digest(self.model)
+        if isinstance(self.model, Endpoint):
+            return f"served as {self.model.model}"
+        return digest(self.model, memory=self.work.parent / "digests")
 
 
 def text_code(engine: str) -> list[Path]:
