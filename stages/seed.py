@@ -7,8 +7,9 @@ from metareward.pipeline.stage import MODELS, Stage
 
 def seed() -> None:
     params = load()
-    save_seed_model(params.seed_model, MODELS / "seed")
-    say(Stage("seed"), f"{params.seed_model} is saved in {MODELS / 'seed'}")
+    save_seed_model(params.seed_model, MODELS / "seed", params.seed_revision)
+    at = f" at {params.seed_revision}" if params.seed_revision else ""
+    say(Stage("seed"), f"{params.seed_model}{at} is saved in {MODELS / 'seed'}")
 
 
 if __name__ == "__main__":

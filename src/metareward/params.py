@@ -282,6 +282,7 @@ class Iteration(_Section):
 class Params(_Section):
     seed: Annotated[StrictInt, Field(ge=0), _WHOLE]
     seed_model: Text  # "embedded", a folder, or a hub id
+    seed_revision: TextOrNull  # of a hub id: the commit; null: what is there today
     chat_template_kwargs: dict[str, Scalar]  # variables of the chat template: date_string, enable_thinking, ...
     engine: Engine
     resources: Resources

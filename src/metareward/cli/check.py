@@ -14,7 +14,7 @@ def check() -> None:
     from metareward.inputs.check import check_inputs, judges_of
     from metareward.inputs.formats import describe_formats
     from metareward.inputs.questions import describe_benchmarks
-    from metareward.inputs.seed_model import check_seed_model
+    from metareward.inputs.seed_model import check_seed_model, unpinned
     from metareward.load_params import load_params
     from metareward.pipeline.clones import check_present, only_here
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
@@ -30,7 +30,9 @@ def check() -> None:
     check_inputs(params)
     for line in describe_formats(params, load_templates(params.templates)):
         print(line)
-    check_seed_model(params.seed_model, params.chat_template_kwargs)
+    check_seed_model(params.seed_model, params.chat_template_kwargs, params.seed_revision)
+    if warning := unpinned(params.seed_model, params.seed_revision):
+        print(warning)
     demand_libraries(params.engine, params.resources)
     for where, judge in judges_of(params).items():
         check_judge(judge, params.resources, where)

@@ -9,6 +9,7 @@ from metareward.cli.check import check
 from metareward.cli.compare import compare
 from metareward.cli.exp import exp
 from metareward.cli.export_answers import export_answers
+from metareward.cli.imports import imports
 from metareward.cli.journal import journal
 from metareward.cli.plan import plan
 from metareward.cli.profile import profile
@@ -31,6 +32,7 @@ COMMANDS = (check, profile, show, report, compare, exp, sql, trace, what_if, rel
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(score, name="score")
+app.add_typer(imports, name="import")
 
 
 def main() -> None:
