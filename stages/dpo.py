@@ -27,6 +27,7 @@ def dpo(iteration: str, prev: str) -> None:
         params.seed,
         hint,
         resources.save_steps,
+        params.train,
         steps=TRAINING / f"{iteration}.parquet",
         wait_hours=resources.wait_hours,
         chat_template_kwargs=params.chat_template_kwargs,

@@ -18,6 +18,7 @@ def sft() -> None:
         stage.work,
         params.seed,
         resources.save_steps,
+        params.train,
         steps=steps,
         wait_hours=resources.wait_hours,
         chat_template_kwargs=params.chat_template_kwargs,

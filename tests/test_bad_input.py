@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metareward.errors import UserError
+from metareward.load_params import parse_params
+
 ROOT = Path(__file__).parents[1]
 CHECK = """
 import sys
@@ -87,11 +90,36 @@ def test_the_shipped_params_are_in_order(project):
         ("prompts.per_iteration", 1000, ["need 4000", "prompts.per_iteration"]),
         ("prompts.file", "none.jsonl", ["none.jsonl is missing", "prompts.file"]),
         ("templates.judge", "none.txt", ["none.txt is missing", "templates.judge"]),
+        ("train.optimizer", "adamw_8bit", ["bitsandbytes", "pip install", "train.optimizer"]),
     ],
 )
 def test_params(project, key, value, culprits):
     set_param(project, key, value)
     refused(project, *culprits)
+
+
+ADAPTER = {"r": 8, "alpha": 16, "dropout": 0.0, "targets": ["q_proj"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("lora", "lora is 'lora'; it must be a mapping of keys to values, or null"),
+        ({"r": 8}, "train.lora.alpha is missing"),
+        (ADAPTER | {"r": 0}, "r is 0; it must be a whole number >= 1. (params.yaml: train.lora.r)"),
+        (ADAPTER | {"dropout": 1.0}, "dropout is 1.0; it must be a number >= 0 and < 1"),
+        (ADAPTER | {"target": ["k_proj"]}, "train.lora.target is not a known key. Do you mean 'targets'?"),
+        (ADAPTER | {"targets": "q_proj"}, "targets is 'q_proj'; it must be all-linear or a list"),
+        (ADAPTER | {"targets": []}, "targets is []; it must be all-linear or a list"),
+    ],
+)
+def test_adapters(value, said):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["train"]["lora"] = value
+    with pytest.raises(UserError) as found:
+        parse_params(values)
+    assert said in str(found.value)
+    assert "\n" not in str(found.value)
 
 
 def test_params_missing_broken_or_empty(project):

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from metareward.errors import UserError
 from metareward.load_params import load_params, parse_params
-from metareward.params import Params, ScorePattern, WinnerPattern
+from metareward.params import Lora, Params, ScorePattern, WinnerPattern
 
 ROOT = Path(__file__).parents[1]
 DEMO = (ROOT / "profiles/demo.yaml").read_text()
@@ -93,7 +93,11 @@ def test_variables_of_the_chat_template_come_through_an_override(tmp_path):
 
 
 def test_every_key_is_of_a_kind_that_is_tested():
-    found = {kind for found in KEYS.values() for kind in found} - {ScorePattern, WinnerPattern}  # test_bad_input.py
+    found = {kind for found in KEYS.values() for kind in found} - {
+        ScorePattern,
+        WinnerPattern,
+        Lora,
+    }  # test_bad_input.py
     assert found == {int, float, bool, str, type(None), Literal, list}
     assert len(OF[int]) > 20
     assert len(OF[float]) > 10

@@ -1,5 +1,7 @@
 """Training, on a random two-layer Llama: losses computed by hand, nothing lost silently, nothing half done."""
 
+import contextlib
+import functools
 import json
 import math
 import shutil
@@ -24,6 +26,7 @@ from metareward.tables import MESSAGES
 from metareward.training import dpo, loop
 from metareward.training.checkpoints import last_whole_checkpoint, mark_whole
 from metareward.training.dpo import train_dpo
+from metareward.training.loop import FULL
 from metareward.training.sft import train_sft
 
 SFT = Sft(
@@ -34,6 +37,7 @@ SFT = Sft(
     epochs=1.0,
     max_steps=None,
     max_length=256,
+    gradient_checkpointing=False,
 )
 DPO = Dpo(
     beta=0.1,
@@ -427,34 +431,70 @@ sys.path.insert(0, sys.argv[1])
 from test_train import *
 torch.set_num_threads(1)
 compute_in("float32", pytest.MonkeyPatch())
-def kill_at_step_5(self, args, state, *_, **__):
-    if state.global_step == 5:
+settings, weights, event, step = KILLS[sys.argv[4]]
+def kill(self, args, state, *_, **__):
+    if state.global_step == step:
         os.kill(os.getpid(), signal.SIGKILL)
-loop._Watch.on_step_begin = kill_at_step_5
+setattr(loop._Watch, event, kill) if event == "on_step_begin" else None
+mark_whole = loop.mark_whole
+def kill_before_it_is_marked(checkpoint):
+    if checkpoint.name == f"checkpoint-{step}" and event == "on_save":
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark_whole(checkpoint)
+loop.mark_whole = kill_before_it_is_marked
 model, folder = Path(sys.argv[2]), Path(sys.argv[3])
-train_dpo(model, preference_pairs(9), folder / "out", LONG, folder / "work", 1, save_steps=2)
+train_dpo(model, preference_pairs(9), folder / "out", settings, folder / "work", 1, save_steps=3, weights=weights)
 """
-LONG = change(DPO, epochs=10.0)  # 30 steps
+LONG = change(DPO, epochs=6.0)  # 18 steps
+BEST = change(LONG, keep="best", held_out=0.1)  # 12 steps, measured after each second one
+LORA = change(FULL, lora={"r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"})
+KILLS = {  # what is trained, and where it is killed
+    "while a state is written": (LONG, FULL, "on_save", 6),
+    "between two states": (BEST, FULL, "on_step_begin", 5),
+    "between two states, with LoRA": (BEST, LORA, "on_step_begin", 5),
+}
+LEFT = {"while a state is written": [3, 6]}  # states that lie there then; else [3]
 
 
-def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(tiny_model, tmp_path, monkeypatch):
-    undisturbed = train_dpo(tiny_model, preference_pairs(9), tmp_path / "whole", LONG, tmp_path / "other", 1)
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tiny_model), str(tmp_path)]
+@pytest.mark.parametrize("when", KILLS)
+def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(tiny_model, tmp_path, monkeypatch, when):
+    """keep best measures and keeps weights at other steps than those at which states are saved."""
+    settings, weights, *_ = KILLS[when]
+    pairs = preference_pairs(9)
+    undisturbed = train_dpo(tiny_model, pairs, tmp_path / "whole", settings, tmp_path / "other", 1, weights=weights)
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tiny_model), str(tmp_path), when]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "out").exists()
-    (newest,) = (tmp_path / "work").glob("train-*/checkpoint-4")
-    with (newest / "optimizer.pt").open("r+b") as file:
-        file.truncate(1000)
+    (folder,) = (tmp_path / "work").glob("train-*/")
+    states = sorted(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
+    assert states == LEFT.get(when, [3])  # one whole one, and the one that was being written
+    assert (folder / "best").is_dir() == (settings.keep == "best")
     steps = []
     monkeypatch.setattr(
         loop._Watch, "on_step_begin", lambda self, args, state, *_, **__: steps.append(state.global_step)
     )
-    with pytest.warns(UserWarning, match=f"{newest.name} is torn"):
-        resumed = train_dpo(tiny_model, preference_pairs(9), tmp_path / "out", LONG, tmp_path / "work", 1, save_steps=2)
-    assert steps[0] == 2  # it went on, and did not start over
+    again = functools.partial(train_dpo, tiny_model, pairs, tmp_path / "out", settings, tmp_path / "work", 1)
+    with pytest.warns(UserWarning, match="checkpoint-6 is torn") if when in LEFT else contextlib.nullcontext():
+        resumed = again(save_steps=3, weights=weights)
+    assert steps[0] == 3  # it went on, and did not start over
     assert resumed == undisturbed
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_one_whole_state_lies_in_the_folder_and_saving_steps_count_with_the_best_weights_kept(
+    tiny_model, tmp_path, monkeypatch
+):
+    """The Trainer's own way to the best weights saves whole states by epoch, whatever save_steps says."""
+    true, seen = loop.mark_whole, []
+
+    def look(checkpoint):
+        true(checkpoint)
+        seen.append({path.name for path in checkpoint.parent.glob("checkpoint-*")})
+
+    monkeypatch.setattr(loop, "mark_whole", look)
+    train_dpo(tiny_model, preference_pairs(9), tmp_path / "out", BEST, tmp_path / "work", 1, save_steps=3)
+    assert seen == [{"checkpoint-3"}, {"checkpoint-3", "checkpoint-6"}, {"checkpoint-6", "checkpoint-9"}]
 
 
 def test_other_inputs_do_not_go_on_from_a_checkpoint(tiny_model, tmp_path):
@@ -495,7 +535,9 @@ def test_a_checkpoint_is_whole_when_its_last_file_is_there_and_all_have_their_si
 
 def test_the_model_is_stored_in_float32_or_if_asked_in_bfloat16(tiny_model, tmp_path):
     for dtype in ("float32", "bfloat16"):
-        train_sft(tiny_model, eft(4), tmp_path / dtype, SFT, tmp_path / "work", 1, save_dtype=dtype)
+        train_sft(
+            tiny_model, eft(4), tmp_path / dtype, SFT, tmp_path / "work", 1, weights=change(FULL, save_dtype=dtype)
+        )
         weights = load_file(tmp_path / dtype / "model.safetensors")
         assert {str(weight.dtype) for weight in weights.values()} == {f"torch.{dtype}"}
         assert json.loads((tmp_path / dtype / "config.json").read_text())["dtype"] == dtype

@@ -153,6 +153,9 @@ def _explain(problem: Any, source: str) -> str:
         return _explain_format(problem, path, source)
     if "rho" in path:
         path = path[: path.index("rho") + 1]  # without the branch of the union
+    if path[:3] == ["train", "lora", "targets"] and problem["type"] != "missing":
+        allowed = "all-linear or a list of modules' names: [q_proj, v_proj]"
+        return f"targets is {shown(problem['input'])}; it must be {allowed}. ({source}: train.lora.targets)"
     if path[:-1] and isinstance(problem["loc"][-1], int):
         path = path[:-1]  # the item of a list: name the list
     if path[0] == "chat_template_kwargs" and problem["type"] != "missing":
@@ -239,10 +242,20 @@ def _section(path: list[str]) -> type[BaseModel] | None:
     at: Any = Params
     for part in path[:-1]:
         if isinstance(at, type) and issubclass(at, BaseModel):
-            at = at.model_fields[part].annotation if part in at.model_fields else None
+            kind = at.model_fields[part].annotation if part in at.model_fields else None
+            at = kind if get_origin(kind) is dict else _section_in(kind)
         else:
             at = get_args(at)[1] if get_origin(at) is dict else None
-    return at if isinstance(at, type) and issubclass(at, BaseModel) else None
+    return _section_in(at)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also one that may be null."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, dict):
+        return None
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
 
 
 def _field(path: list[str]) -> FieldInfo | None:

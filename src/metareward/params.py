@@ -159,6 +159,23 @@ class MetaJudge(SamplingSettings):
     format: WinnerFormat  # of the line that ends a verdict; the meta-judge template asks for it
 
 
+class Lora(_Section):
+    """Low-rank adapters, trained in the place of all weights and merged into the checkpoint (Hu et al. 2021)."""
+
+    r: Count  # rank
+    alpha: Count  # an adapter's output is scaled by alpha / r
+    dropout: Annotated[StrictFloat, Field(ge=0, lt=1), _NUMBER]  # SFT's alone: DPO compares log-probabilities
+    targets: Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)]  # the names of modules, or their ends
+
+
+class Train(_Section):
+    """How SFT and DPO hold weights and optimizer. Computing is in bfloat16 where that is fast, on float32 weights."""
+
+    lora: Annotated[Lora | None, _NULL]  # null: all weights are trained
+    save_dtype: Literal["float32", "bfloat16"]  # of the checkpoints
+    optimizer: Literal["adamw", "adamw_8bit"]
+
+
 class Sft(_Section):
     learning_rate: Positive
     min_learning_rate: NotNegative  # the cosine ends here
@@ -167,6 +184,7 @@ class Sft(_Section):
     epochs: Positive
     max_steps: CountOrNull
     max_length: Count
+    gradient_checkpointing: Switch
 
 
 class Dpo(_Section):
@@ -289,6 +307,7 @@ class Params(_Section):
     prompts: Prompts
     templates: TemplateFiles
     eft: Eft
+    train: Train
     sft: Sft
     respond: Samples
     judge: Judge

@@ -20,6 +20,7 @@ def check() -> None:
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
     from metareward.pipeline.machine import other_engines
     from metareward.templates.texts import load_templates
+    from metareward.training.optimizer import demand_optimizer
 
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         raise UserError("this folder is no git clone with DVC. Hint: git clone the project, or: git init && dvc init")
@@ -34,6 +35,7 @@ def check() -> None:
     if warning := unpinned(params.seed_model, params.seed_revision):
         print(warning)
     demand_libraries(params.engine, params.resources)
+    demand_optimizer(params.train)
     for where, judge in judges_of(params).items():
         check_judge(judge, params.resources, where)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")

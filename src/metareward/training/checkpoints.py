@@ -16,6 +16,7 @@ from metareward.ids import content_id
 from metareward.locks import remove_leftovers, remove_unlocked
 
 MANIFEST = "complete.json"  # written last into a training checkpoint: its files and their bytes
+CHECKPOINTS = "checkpoint-*"  # as the Trainer names them, by step
 
 
 def replace_folder(out: Path, write: Callable[[Path], object]) -> None:
@@ -51,14 +52,26 @@ def remove_others(folder: Path) -> None:
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Note the files of a training checkpoint that has just been written, and their sizes."""
-    sizes = {path.name: path.stat().st_size for path in sorted(checkpoint.iterdir()) if path.is_file()}
-    (checkpoint / MANIFEST).write_text(json.dumps(sizes))
+    """Note the files of a training checkpoint that has just been written, and their sizes, all of them on the disk."""
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    (checkpoint / MANIFEST).write_text(
+        json.dumps({str(path.relative_to(checkpoint)): path.stat().st_size for path in files})
+    )
+    for path in (*files, checkpoint / MANIFEST):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def remove_checkpoints_but(checkpoint: Path | None, folder: Path) -> None:
+    """Leave one training checkpoint in a folder: at 8 billion parameters each holds 96 GB."""
+    for other in folder.glob(CHECKPOINTS):
+        if other != checkpoint:
+            shutil.rmtree(other)
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
     """The newest training checkpoint that has all its files in full. Newer ones are torn: a warning names each."""
-    by_step = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    by_step = sorted(folder.glob(CHECKPOINTS), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for checkpoint in by_step:
         if _is_whole(checkpoint):
             return checkpoint

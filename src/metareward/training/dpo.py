@@ -15,10 +15,11 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from metareward import params
 from metareward.errors import UserError
+from metareward.training.adapter import adapter_of
 from metareward.training.checkpoints import replace_folder
 from metareward.training.loop import (
+    FULL,
     PAD,
-    Dtype,
     columns_of,
     listed,
     load_model,
@@ -31,6 +32,7 @@ from metareward.training.loop import (
 from metareward.training.processes import by_main, together
 from metareward.training.rows import Metrics, Row, dpo_rows
 from metareward.training.trl_internals import OwnRows, logits_of_targets
+from metareward.training.weights import KeepBest
 
 LOSS_OFF, REWARD_OFF = 0.005, 0.05  # means over a step's pairs; bfloat16 moved the loss by 0.0001 on an H200
 
@@ -44,7 +46,7 @@ def train_dpo(
     seed: int,
     hint: str = "",
     save_steps: int | None = None,
-    save_dtype: Dtype = "float32",
+    weights: params.Train = FULL,
     steps: Path | None = None,
     wait_hours: float = 0.0,
     chat_template_kwargs: Mapping[str, params.Scalar] | None = None,
@@ -54,7 +56,8 @@ def train_dpo(
     pairs: pair_id, role ("actor" or "judge"), messages, chosen, rejected, and how these two ended: chosen_finish,
     rejected_finish. A text whose finish is not "stop" was cut and did not end there: it gets no end-of-turn token, or
     its pair is left out (settings.cut_texts). hint: what the caller knows of why there are no pairs. work, save_steps,
-    save_dtype, steps, wait_hours, chat_template_kwargs and the errors: as `train_sft`. METHOD.md §5; Rafailov et al.
+    weights, steps, wait_hours, chat_template_kwargs and the errors: as `train_sft`; with LoRA the reference is the
+    model without its adapters, and there is no second one in memory. METHOD.md §5; Rafailov et al.
     2023, eq. 7.
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + cut + too_long + not_reached + identical. cut: left
@@ -83,18 +86,16 @@ def train_dpo(
         by_main(lambda: replace_folder(out, lambda folder: shutil.copytree(model_path, folder)))
         write_steps([], steps)
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
-    folder = training_folder(work, model_path, [*rows, *held_out], settings, seed, wait_hours)
-    arguments = trainer_arguments(settings, folder, seed, save_steps, "dpo")
-    if settings.keep == "best":
-        arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
+    folder = training_folder(work, model_path, [*rows, *held_out], settings, weights, seed, wait_hours)
+    arguments = trainer_arguments(settings, weights, folder, seed, save_steps, "dpo")
     with logits_of_targets():
+        model = load_model(model_path)
         trainer = _Dpo(
-            load_model(model_path),
+            model,
             args=DPOConfig(
                 **arguments,
                 lr_scheduler_type="cosine",
                 beta=settings.beta,
-                gradient_checkpointing=settings.gradient_checkpointing,
                 # once a pair instead of once an epoch, and without a second model in memory
                 precompute_ref_log_probs=True,
                 eval_strategy="epoch" if held_out else "no",
@@ -104,12 +105,14 @@ def train_dpo(
             train_dataset=_dataset(rows, folder / "rows"),
             eval_dataset=_dataset(held_out, folder / "held_out") if held_out else None,
             processing_class=AutoTokenizer.from_pretrained(model_path),
+            peft_config=adapter_of(model, weights.lora) if weights.lora else None,
         )
         trainer.add_callback(_SameModelFirst())
-        train(trainer, rows, model_path, out, save_dtype)
+        best = KeepBest(trainer, folder / "best") if settings.keep == "best" else None
+        train(trainer, rows, model_path, out, weights, best)
     write_steps(trainer.state.log_history, steps)
     metrics |= {"copied": 0} | step_metrics(trainer.state, len(rows), settings)
-    return metrics | _reward_metrics(trainer.state, settings.keep)
+    return metrics | _reward_metrics(trainer.state, best.kept if best else None)
 
 
 class _Dpo(OwnRows, DPOTrainer):  # type: ignore[misc]
@@ -148,7 +151,8 @@ def _dataset(rows: Sequence[Row], folder: Path) -> Dataset:
     return load_from_disk(str(folder))
 
 
-def _reward_metrics(state: TrainerState, keep: str) -> Metrics:
+def _reward_metrics(state: TrainerState, best: Mapping[str, float] | None) -> Metrics:
+    """best: what the evaluation of the weights that are kept measured; None: those of the last step are."""
     steps = [entry for entry in state.log_history if "loss" in entry]
     last_epoch = math.ceil(steps[-1]["epoch"] - 1e-6) - 1
     entries = [entry for entry in steps if entry["epoch"] > last_epoch + 1e-6]
@@ -159,8 +163,7 @@ def _reward_metrics(state: TrainerState, keep: str) -> Metrics:
     }
     held_out = [entry for entry in state.log_history if "eval_loss" in entry]
     if held_out:
-        best = min(held_out, key=lambda entry: entry["eval_loss"])
-        kept = best if keep == "best" else held_out[-1]
+        kept = best or held_out[-1]
         metrics |= {"held_out_loss": kept["eval_loss"], "held_out_accuracy": kept["eval_rewards/accuracies"]}
         metrics["kept_step"] = kept["step"]
     return metrics

@@ -11,17 +11,15 @@ the global batch, every process makes the same call, and the main process alone 
 import ctypes
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from datasets.utils import disable_progress_bars
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     ProgressCallback,
     Trainer,
@@ -37,17 +35,25 @@ from metareward.engines.common.device import bfloat16_is_fast
 from metareward.errors import UserError
 from metareward.locks import discard, keep
 from metareward.tables import table_of, write_table
-from metareward.training.checkpoints import last_whole_checkpoint, mark_whole, remove_others, replace_folder, run_folder
+from metareward.training.checkpoints import (
+    last_whole_checkpoint,
+    mark_whole,
+    remove_checkpoints_but,
+    remove_others,
+    run_folder,
+)
+from metareward.training.optimizer import optimizer_arguments
 from metareward.training.prefixes import share_prefixes
 from metareward.training.processes import by_main, check_finite, on_cpu, this_process, together
 from metareward.training.rows import Metrics, Row
+from metareward.training.weights import KeepBest, save_weights, write_checkpoint
 
-Dtype = Literal["float32", "bfloat16"]
+FULL = params.Train(lora=None, save_dtype="float32", optimizer="adamw")  # all weights, as they were trained
 PAD = 0  # stands where the attention mask is 0, so any token will do
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Stops on the first number that is not finite, and marks each training checkpoint that is whole."""
+    """Stops on the first number that is not finite; marks a training checkpoint that is whole, and leaves it alone."""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float], **_: Any
@@ -68,7 +74,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         this_process().wait_for_everyone()  # each has written its own files
-        by_main(lambda: mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}"))
+        folder = Path(args.output_dir)
+        checkpoint = folder / f"checkpoint-{state.global_step}"
+
+        def leave() -> None:
+            mark_whole(checkpoint)
+            remove_checkpoints_but(checkpoint, folder)
+
+        by_main(leave)
 
 
 class _Progress(ProgressCallback):  # type: ignore[misc]
@@ -86,8 +99,18 @@ class _Progress(ProgressCallback):  # type: ignore[misc]
             self.training_bar.set_postfix_str(f"loss {logs['loss']:.3f}")
 
 
-def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, save_dtype: Dtype) -> None:
-    """Train, or go on training, and put the model where it belongs. The training checkpoints go when it is there."""
+def train(
+    trainer: Trainer,
+    rows: Sequence[Row],
+    model_path: Path,
+    out: Path,
+    settings: params.Train,
+    best: KeepBest | None = None,
+) -> None:
+    """Train, or go on training, and put the model where it belongs. The training checkpoints go when it is there.
+
+    best: keeps the weights that are put there, in the place of the last ones.
+    """
     given = trainer.train_dataset
     if len(given) != len(rows) or any(list(given[name]) != column for name, column in columns_of(rows).items()):
         raise AssertionError(f"the trainer holds {len(given)} rows that are not the {len(rows)} it was given")
@@ -96,29 +119,16 @@ def train(trainer: Trainer, rows: Sequence[Row], model_path: Path, out: Path, sa
     trainer.add_callback(_Watch())
     folder = Path(trainer.args.output_dir)
     checkpoint = last_whole_checkpoint(folder)
+    by_main(lambda: remove_checkpoints_but(checkpoint, folder))
+    if best:
+        trainer.add_callback(best)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     check_finite(trainer.model, f"training ended at step {trainer.state.global_step} and the model is not written")
-    trainer.accelerator.unwrap_model(trainer.model).config.use_cache = True  # the Trainer turned it off
-    trainer.save_model(str(folder / "model"))  # called by every process: sharded weights are gathered here
-    this_process().wait_for_everyone()  # with sharded weights each may have written files
-    by_main(
-        lambda: replace_folder(out, lambda temporary: _write_model(folder / "model", model_path, temporary, save_dtype))
-    )
+    trained = best.folder if best else folder / "model"
+    if not best:
+        save_weights(trainer, trained)
+    by_main(lambda: write_checkpoint(trained, model_path, out, settings))
     by_main(lambda: discard(folder))
-
-
-def _write_model(trained: Path, model_path: Path, folder: Path, save_dtype: Dtype) -> None:
-    """The weights with config, generation config and tokenizer, and no file besides."""
-    if not any(trained.glob("*.safetensors")):
-        raise UserError("no weights were gathered at the end of training. With FSDP, set FULL_STATE_DICT.")
-    if save_dtype == "bfloat16":
-        AutoModelForCausalLM.from_pretrained(trained, dtype=torch.bfloat16).save_pretrained(folder)
-    else:
-        folder.mkdir()
-        for path in sorted(trained.iterdir()):
-            if path.name.startswith(("model", "config", "generation_config")):
-                shutil.move(path, folder / path.name)
-    AutoTokenizer.from_pretrained(model_path).save_pretrained(folder)
 
 
 def load_model(model_path: Path) -> PreTrainedModel:
@@ -151,7 +161,12 @@ def _keep_freed_memory() -> None:
 
 
 def trainer_arguments(
-    settings: params.Sft | params.Dpo, folder: Path, seed: int, save_steps: int | None, section: str
+    settings: params.Sft | params.Dpo,
+    weights: params.Train,
+    folder: Path,
+    seed: int,
+    save_steps: int | None,
+    section: str,
 ) -> dict[str, Any]:
     """The Trainer's arguments that SFT and DPO share; misleading defaults are overridden."""
     processes = this_process().num_processes
@@ -171,16 +186,18 @@ def trainer_arguments(
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps or -1,
         "max_length": None,  # TRL would cut and drop; what is too long was left out and counted
+        "gradient_checkpointing": settings.gradient_checkpointing,
         "bf16": bfloat16_is_fast(),
         "use_cpu": on_cpu(),  # or bf16 is refused
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps" if save_steps else "no",
         "save_steps": save_steps or 500,
-        "save_total_limit": 2,
+        "save_total_limit": None,  # the Trainer would remove the one before this one is known to be whole
         "ddp_find_unused_parameters": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "report_to": "none",
+        **optimizer_arguments(weights),
     }
 
 
@@ -189,7 +206,13 @@ def columns_of(rows: Sequence[Row]) -> dict[str, list[list[int]]]:
 
 
 def training_folder(
-    work: Path, model_path: Path, rows: Sequence[Row], settings: params.Sft | params.Dpo, seed: int, wait_hours: float
+    work: Path,
+    model_path: Path,
+    rows: Sequence[Row],
+    settings: params.Sft | params.Dpo,
+    weights: params.Train,
+    seed: int,
+    wait_hours: float,
 ) -> Path:
     """This run's folder for training checkpoints, ready for all processes; see `run_folder`.
 
@@ -197,12 +220,11 @@ def training_folder(
     this one trains again, to the same weights; if it was killed, this one goes on from its last checkpoint.
     """
     processes = this_process().num_processes
+    how = settings.model_dump_json(), weights.model_dump_json()
     named: list[Path | None] = [None]
 
     def take() -> None:
-        folder = run_folder(
-            work, model_path, json.dumps(rows), settings.model_dump_json(), seed, processes, bfloat16_is_fast()
-        )
+        folder = run_folder(work, model_path, json.dumps(rows), *how, seed, processes, bfloat16_is_fast())
         # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
         keep(folder, wait_hours if processes == 1 else 0.0)
         remove_others(folder)
