@@ -205,7 +205,7 @@ def vllm(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = checkpoint(model, temporary)
-        engine = WithoutEnd(folder, dtype, PARAMS.engine.max_context, 1, 1)
+        engine = WithoutEnd(folder, dtype, PARAMS.engine.max_context, 1, 1, {}, {})
         work = workloads(size)
         run_engine(engine, work["respond"])
         contestants: Contestants = {

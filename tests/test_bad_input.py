@@ -73,6 +73,8 @@ def test_the_shipped_params_are_in_order(project):
     [
         ("roh", 0.3, ["roh is not a known key", "'rho'"]),
         ("judge.temprature", 0.3, ["judge.temprature", "'temperature'"]),
+        ("engine.vllm.max_model_len", 8192, ["engine.vllm.max_model_len can't be set", "engine.max_context"]),
+        ("engine.vllm.data_parallel_size", 8, ["engine.vllm.data_parallel_size can't be set", "resources.workers"]),
         ("rho", 1.5, ["rho is 1.5", "[0, 1]"]),
         ("rho", "scheduled", ["'scheduled'", "schedule"]),
         ("iterations.m2.rho", -0.1, ["rho is -0.1", "[0, 1]", '"balanced"', "(params.yaml: iterations.m2.rho)"]),

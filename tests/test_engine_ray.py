@@ -1,11 +1,16 @@
 """Ray: the rows of one process, from many, also when a machine dies in the middle."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import astuple
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 import torch
@@ -66,6 +71,53 @@ def test_two_nodes_give_the_rows_of_one_process(cluster, tiny_model, expected):
     assert rows(batches) == expected
     rest = rows(engine.generate(REQUESTS, {request.id for request in REQUESTS[5:]}))
     assert rest == [row for row in expected if row[0] in {request.id for request in REQUESTS[:5]}]
+
+
+@pytest.mark.parametrize("cores", [1])
+def test_workers_on_this_machine_alone_need_no_cluster(monkeypatch, tiny_model, expected):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # of a cluster that nobody asked for
+    engine = load_engine(ENGINE, PARAMS.resources.model_copy(update={"workers": 2}), tiny_model, 1)
+    assert len(engine.workers) == len(ray.nodes()) + 1 == 2
+    few = REQUESTS[:4]
+    assert rows(engine.generate(few)) == [row for row in expected if row[0] in {request.id for request in few}]
+    ray.shutdown()
+
+
+STAGE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_engine_ray import *
+two = PARAMS.resources.model_copy(update={"workers": 2})
+next(load_engine(ENGINE, two, Path(sys.argv[2]), 1).generate(REQUESTS))
+print("generating", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_stage_leaves_no_process_of_rays(tiny_model):
+    mark = f"TEST_OF_{os.getpid()}"
+    command = [sys.executable, "-c", STAGE, str(Path(__file__).parent), str(tiny_model)]
+    stage = subprocess.Popen(command, env={**os.environ, mark: "1"}, stdout=subprocess.PIPE, text=True)
+    assert stage.stdout.readline() == "generating\n"
+    assert len(marked(mark)) > 4  # the stage, Ray's own and the workers
+    os.kill(stage.pid, signal.SIGKILL)
+    stage.wait()
+    deadline = time.monotonic() + 60
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
+def marked(mark):
+    """The commands of living processes with a variable in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and mark in process.environ():
+                found.append(" ".join(process.cmdline())[:100])
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
 
 
 @pytest.mark.parametrize("cores", [1, 2])

@@ -92,6 +92,30 @@ def test_variables_of_the_chat_template_come_through_an_override(tmp_path):
     assert read == {"date_string": "26 Jul 2024", "enable_thinking": False, "level": 2, "share": 0.5, "none": None}
 
 
+def test_options_of_vllms_come_through_an_override(tmp_path):
+    (path := tmp_path / "params.yaml").write_text(DEMO)
+    given = {"max_num_seqs": "64", "gpu_memory_utilization": "0.8", "quantization": "fp8", "enforce_eager": "true"}
+    given |= {"hf_overrides": "{rope_theta: 1e6}", "kv_cache_memory_bytes": "null"}
+    apply_overrides(path, [f"+engine.vllm.{key}={value}" for key, value in given.items()])
+    section = load_params(path).engine.vllm
+    assert section.dtype == "auto"
+    assert section.options == {
+        "max_num_seqs": 64,
+        "gpu_memory_utilization": 0.8,
+        "quantization": "fp8",
+        "enforce_eager": True,
+        "hf_overrides": {"rope_theta": 1e6},
+        "kv_cache_memory_bytes": None,
+    }
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "{when: 2026-01-01}", ".nan", "{1: 2}"])
+def test_an_option_of_vllms_that_is_no_plain_value_is_refused_in_one_line(tmp_path, value):
+    (path := tmp_path / "params.yaml").write_text(DEMO.replace("  vllm:\n", f"  vllm:\n    load_format: {value}\n", 1))
+    with pytest.raises(UserError, match=r"engine\.vllm\.load_format is or holds .*: engine\.vllm\.load_format"):
+        load_params(path)
+
+
 def test_every_key_is_of_a_kind_that_is_tested():
     found = {kind for found in KEYS.values() for kind in found} - {
         ScorePattern,

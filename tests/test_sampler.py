@@ -23,9 +23,10 @@ PARAMS = load_params(ROOT / "profiles/demo.yaml")
 def engine(**sections):
     """The demo's engine with other values: name, max_context, or a section's own by keyword."""
     own = {
-        name: getattr(PARAMS.engine, name).model_copy(update=values)
+        name: type(section).model_validate(section.model_dump() | values)
         for name, values in sections.items()
         if isinstance(values, dict)
+        for section in [getattr(PARAMS.engine, name)]
     }
     plain = {name: value for name, value in sections.items() if not isinstance(value, dict)}
     return PARAMS.engine.model_copy(update={**own, **plain})
@@ -45,6 +46,14 @@ def test_only_the_section_of_the_named_engine_decides_a_text():
     assert text_settings(engine(name="vllm", max_context=7)) != text_settings(vllm)
     assert text_settings(vllm) != text_settings(local)
     assert text_settings(vllm, date_string="1 May") != text_settings(vllm)
+
+
+def test_of_vllms_own_options_those_that_decide_a_text_make_a_journal_stale():
+    plain = text_settings(engine(name="vllm"))
+    for options in ({"max_num_seqs": 64, "gpu_memory_utilization": 0.8}, {"max_num_batched_tokens": 4096}):
+        assert text_settings(engine(name="vllm", vllm=options)) == plain
+    for options in ({"quantization": "fp8"}, {"kv_cache_dtype": "fp8"}, {"hf_overrides": {}}, {"enforce_eager": True}):
+        assert text_settings(engine(name="vllm", vllm=options)) == plain | options
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -14,7 +14,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from metareward.errors import UserError, shown
-from metareward.params import Params
+from metareward.params import Params, VllmEngine
 from metareward.spelling import Respelled
 from metareward.text_files import read_text
 
@@ -162,6 +162,10 @@ def _explain(problem: Any, source: str) -> str:
         key, allowed = ".".join(path[:2]), "a text, a number, true, false or null; put quotes around a date"
         allowed = allowed if len(path) > 1 else "a mapping of the chat template's variables to values; {} sets none"
         return f"{key} is {shown(problem['input'])}; it must be {allowed}. ({source}: {key})"
+    if path[:2] == ["engine", "vllm"] and path[2:] and path[2] not in VllmEngine.model_fields:
+        key, value = ".".join(path[:3]), shown(problem["input"])
+        kinds = "a text, a number, true, false, null, or a list or mapping of such; put quotes around a date"
+        return f"{key} is or holds {value}; an option of vLLM's must be {kinds}. ({source}: {key})"
     key, name, value = ".".join(path), path[-1], shown(problem["input"])
     section = _section(path)
     if problem["type"] == "invalid_key" or problem["loc"][-1] == "[key]":

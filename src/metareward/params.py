@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
 from metareward import spelling
 
@@ -35,7 +45,17 @@ class TransformersEngine(_Section):
 
 
 class VllmEngine(_Section):
+    """Any other key is an option of vLLM's own, by vLLM's name (engines/vllm/options.py)."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
     dtype: Literal["auto", "float32", "bfloat16"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """vLLM's own options, in the order of params.yaml."""
+        return dict(self.model_extra or {})
 
 
 class OpenAIEngine(_Section):
@@ -67,9 +87,11 @@ class Resources(_Section):
     base_url: TextOrNull  # openai: of the endpoint
     judges: dict[Text, JudgeEndpoint]  # by the name of the judge's model
     concurrency: Count  # openai: requests in flight
-    tensor_parallel: Count  # vllm: GPUs of one copy of the model
-    ray: Switch  # share the requests out among workers on a Ray cluster, each with the engine
-    workers: CountOrNull  # ray: how many; null: as many as the cluster's GPUs hold, or one on each node
+    tensor_parallel: (
+        Count  # vllm: GPUs of one copy of the model; as many copies as there are GPUs for work side by side
+    )
+    ray: Switch  # on the Ray cluster that RAY_ADDRESS names; false: all GPUs of this machine
+    workers: CountOrNull  # copies of the model; null: as many as the GPUs hold, else one, or one on each node
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once

@@ -18,3 +18,8 @@ def bfloat16_is_fast() -> bool:
 def best_dtype() -> str:
     """What "auto" stands for: float32 or bfloat16, whichever this processor multiplies faster."""
     return "bfloat16" if bfloat16_is_fast() else "float32"
+
+
+def visible_gpus() -> int:
+    """How many GPUs this process may use; none of them is touched."""
+    return int(torch.cuda.device_count())

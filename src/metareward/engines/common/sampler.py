@@ -11,7 +11,7 @@ from tqdm import tqdm
 from metareward.digests import digest
 from metareward.engines.common.interface import Completion, Endpoint, Generator, Request
 from metareward.engines.common.journal import COMPLETIONS, Journal, fingerprint, run
-from metareward.engines.common.load import load_engine
+from metareward.engines.common.load import deciding_settings, load_engine
 from metareward.ids import content_id, content_seed
 from metareward.params import Engine, Params, Scalar
 
@@ -104,7 +104,7 @@ def text_code(engine: str) -> list[Path]:
 
 def text_settings(engine: Engine, chat_template_kwargs: Mapping[str, Scalar]) -> dict[str, object]:
     """The settings that decide a text: of the chat template and the named engine, "auto" as what it stands for here."""
-    own = getattr(engine, engine.name).model_dump()
+    own = deciding_settings(engine)
     if engine.name == "transformers" and own["dtype"] == "auto":
         from metareward.engines.common.device import best_dtype
 

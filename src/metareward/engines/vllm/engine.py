@@ -39,15 +39,17 @@ class VllmEngine:
         tensor_parallel: int,
         seed: int,
         chat_template_kwargs: Mapping[str, Scalar],
+        options: Mapping[str, Any],
     ) -> None:
         """dtype: auto, float32 or bfloat16. max_context: tokens of prompt and completion together.
 
-        tensor_parallel: GPUs over which the model is split. seed: of the engine's one stream of draws.
-        Raises UserError when vLLM refuses the model or these settings.
+        tensor_parallel: GPUs over which the model is split. seed: of the engine's one stream of draws. options: vLLM's
+        own, as `check_options` lets them pass. Raises UserError when vLLM refuses the model or these settings.
         """
         self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         self.ends = end_tokens(model_path, self.tokenizer)
-        on_cpu = current_platform.is_cpu()
+        # unless params say otherwise; compiling takes minutes on a CPU and wins little
+        defaults = {"enable_prefix_caching": True, "enforce_eager": current_platform.is_cpu()}
         try:
             self.llm = LLM(
                 model=str(model_path),
@@ -55,14 +57,14 @@ class VllmEngine:
                 max_model_len=max_context,
                 tensor_parallel_size=tensor_parallel,
                 seed=seed % 2**31,
-                enable_prefix_caching=True,
-                enforce_eager=on_cpu,  # compiling takes minutes there and wins little
                 generation_config="vllm",  # ours alone: no sampling defaults of the model's
                 logprobs_mode="raw_logprobs",  # the model's own distribution
                 disable_log_stats=False,
+                **{**defaults, **options},
             )
-        except ValueError as error:
-            raise UserError(f"vLLM can't run {model_path}: {' '.join(str(error).split())[:300]}") from None
+        except (ValueError, TypeError) as error:
+            hint = f" (params.yaml: engine.vllm.{', engine.vllm.'.join(options)})" if options else ""
+            raise UserError(f"vLLM can't run {model_path}: {' '.join(str(error).split())[:300]}{hint}") from None
         self.max_context = max_context
         self.finished: dict[str, Any] = {}  # outputs that no `generate` has taken yet
 
