@@ -33,6 +33,8 @@ UNABLE = {
     "src/metareward/pipeline/frame.py": "how a stage begins and ends",
     "src/metareward/pipeline/dvc_locks.py": "ends a stage whose DVC is gone",
     "src/metareward/engines/ray/engine.py": "carries requests to engines in other processes, and decides no text",
+    "src/metareward/engines/ray/copies.py": "says how many processes these are",
+    "src/metareward/engines/ray/checkpoint.py": "carries the checkpoint to other machines, whole",
 }
 
 

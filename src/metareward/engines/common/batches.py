@@ -1,6 +1,7 @@
 """Requests as token ids, and as batches: what every engine that runs a model itself begins with."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,11 +25,29 @@ class EncodedRequest:
 
 
 def encode(tokenizer: Any, requests: Iterable[Request], max_context: int) -> Iterator[EncodedRequest]:
-    """The requests as prompts; max_context: tokens of prompt and completion together."""
+    """The requests as prompts; max_context: tokens of prompt and completion together.
+
+    While ENCODED_AHEAD of them are worked on, a thread encodes the next: the tokenizer does its work without Python's
+    lock, so the thread that keeps a GPU busy does not wait for it.
+    """
     requests = iter(requests)
-    while ahead := list(islice(requests, ENCODED_AHEAD)):
-        for request, tokens in zip(ahead, encode_chats(tokenizer, [r.messages for r in ahead]), strict=True):
-            yield EncodedRequest(request, tokens, max(0, min(request.sampling.max_tokens, max_context - len(tokens))))
+
+    def encode_some() -> list[EncodedRequest]:
+        ahead = list(islice(requests, ENCODED_AHEAD))
+        encoded = encode_chats(tokenizer, [request.messages for request in ahead]) if ahead else []
+        return [
+            EncodedRequest(request, tokens, max(0, min(request.sampling.max_tokens, max_context - len(tokens))))
+            for request, tokens in zip(ahead, encoded, strict=True)
+        ]
+
+    thread = ThreadPoolExecutor(1)
+    try:
+        coming = thread.submit(encode_some)
+        while prompts := coming.result():
+            coming = thread.submit(encode_some)
+            yield from prompts
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterator[list[EncodedRequest]]:

@@ -121,8 +121,8 @@ def load_local_engine(
 def deciding_settings(settings: Engine) -> dict[str, object]:
     """The values in the section of the named engine that decide a text."""
     own: dict[str, object] = getattr(settings, settings.name).model_dump()
-    if settings.name == "vllm":
-        from metareward.engines.vllm.options import deciding_options
+    if settings.name != "vllm":
+        return own
+    from metareward.engines.vllm.options import deciding_options
 
-        return deciding_options(own)
-    return own
+    return deciding_options(own)

@@ -63,7 +63,7 @@ class RayEngine:
         self.tokenizer = load_tokenizer(model_path, chat_template_kwargs)
         each = gpus_per_copy(settings.name, resources.tensor_parallel)
         if resources.ray:
-            ray.init(address=None, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
+            join_cluster()
         else:
             start_here(resources.workers or 1)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
@@ -75,7 +75,7 @@ class RayEngine:
         threads = max(1, min(cores) // ceil(count / len(cores)))
         self.in_hand = SIDE_BY_SIDE[settings.name]
         model = model_path.resolve()
-        sent = _send(model) if len(nodes) > 1 else None
+        sent, code = _send(model) if len(nodes) > 1 else None, _code(settings.name)
         self.workers = [
             ray.remote(Worker)
             .options(
@@ -86,7 +86,7 @@ class RayEngine:
                 max_concurrency=self.in_hand,
                 scheduling_strategy="SPREAD",
             )
-            .remote(model, sent, _code(settings.name), settings, resources, seed + place, chat_template_kwargs)
+            .remote(model, sent, code, settings, resources, seed + place, chat_template_kwargs)
             for place in range(count)
         ]
         self.max_context = settings.max_context
@@ -144,6 +144,12 @@ class RayEngine:
             if live and not load.total():
                 return
         raise UserError(f"no worker of Ray's is left: {reason}")
+
+
+def join_cluster() -> None:
+    """The cluster that RAY_ADDRESS names, or one on this machine. Workers have the code of this process."""
+    code = {"py_modules": [str(PACKAGE.resolve())], "excludes": ["__pycache__"]}
+    ray.init(address=None, runtime_env=code, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
 
 
 def start_here(workers: int) -> None:
