@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_CONSTRAINT := constraints.txt
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test format test-vllm test-kills
+.PHONY: help run test format test-vllm test-kills test-cluster
 
 help: ## this list
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand --tabs=18
@@ -29,6 +29,9 @@ test-vllm: .venv-vllm/test.installed ## vLLM for real, in an environment of its 
 
 test-kills: .venv/test.installed ## kill a stage and experiments twenty times
 	METAREWARD_KILLS=20 pytest -n 0 tests/test_kill.py tests/test_experiments.py
+
+test-cluster: .venv/test.installed ## a whole run on two nodes of Ray's that share no disk
+	METAREWARD_CLUSTER=1 pytest -n 0 tests/test_ray_cluster.py
 
 .venv/run.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=/path/to/python3.11 or newer"; exit 2; }

@@ -54,11 +54,11 @@ class Source:
         """The files by name, in bytes."""
         return {file.relative_to(self.folder).as_posix(): file.stat().st_size for file in _files(self.folder)}
 
-    def piece(self, name: str, start: int) -> tuple[bytes, str]:
-        """PIECE bytes of a file, or what is left of it, and their digest."""
+    def piece(self, name: str, start: int, size: int) -> tuple[bytes, str]:
+        """So many bytes of a file, or what is left of it, and their digest."""
         with (self.folder / name).open("rb") as file:
             file.seek(start)
-            read = file.read(PIECE)
+            read = file.read(size)
         return read, hashlib.blake2b(read).hexdigest()
 
 
@@ -90,7 +90,7 @@ def _fetch(source: Any, target: Path) -> None:
     coming: deque[Any] = deque()
     for place in range(len(wanted)):
         while len(coming) < ON_THE_WAY and place + len(coming) < len(wanted):
-            coming.append(source.piece.remote(*wanted[place + len(coming)]))
+            coming.append(source.piece.remote(*wanted[place + len(coming)], PIECE))
         name, start = wanted[place]
         piece, digest = ray.get(coming.popleft())
         if hashlib.blake2b(piece).hexdigest() != digest or len(piece) != min(PIECE, sizes[name] - start):

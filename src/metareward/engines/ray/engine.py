@@ -75,13 +75,13 @@ class RayEngine:
         threads = max(1, min(cores) // ceil(count / len(cores)))
         self.in_hand = SIDE_BY_SIDE[settings.name]
         model = model_path.resolve()
-        sent, code = _send(model) if len(nodes) > 1 else None, _code(settings.name)
+        sent, code = _send(model) if resources.ray else None, _code(settings.name)
         self.workers = [
             ray.remote(Worker)
             .options(
                 num_cpus=1,  # and not all its threads: there must be room on another node
                 num_gpus=each if on_gpus else 0,
-                runtime_env={} if on_gpus else _threads(threads, place, len(nodes)),
+                runtime_env={} if on_gpus else _threads(threads, None if resources.ray else place),
                 max_restarts=RESTARTS,
                 max_concurrency=self.in_hand,
                 scheduling_strategy="SPREAD",
@@ -178,9 +178,10 @@ def _code(engine: str) -> str:
     return content_id([digest(path, "*.py") for path in text_code(engine)])
 
 
-def _threads(threads: int, place: int, nodes: int) -> dict[str, Any]:
-    """The environment of a worker that has some of a node's cores; on this machine alone, of its own."""
-    own = sorted(os.sched_getaffinity(0))[place * threads : (place + 1) * threads] if nodes == 1 else []
+def _threads(threads: int, place: int | None) -> dict[str, Any]:
+    """The environment of a worker that has some of a machine's cores. place: among the workers of this machine, each of
+    which has cores of its own; null: in a cluster."""
+    own = sorted(os.sched_getaffinity(0))[place * threads : (place + 1) * threads] if place is not None else []
     bound = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, own))} if own else {}
     return {"env_vars": {"OMP_NUM_THREADS": str(threads), **bound}}
 
@@ -198,7 +199,7 @@ class Worker:
         seed: int,
         chat_template_kwargs: Mapping[str, params.Scalar],
     ) -> None:
-        """sent: `_send`; null: all workers see the folder. code: `_code` of the stage."""
+        """sent: `_send`; null: this is the stage's machine. code: `_code` of the stage."""
         if _code(settings.name) != code:
             raise RuntimeError(f"another version of metareward is installed on {socket.gethostname()}, in {PACKAGE}")
         model = at_hand(model_path, *sent) if sent else model_path
