@@ -32,25 +32,12 @@ OWN_ROOT = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-r
 @contextmanager
 def machine_without(hidden, cluster, cache):
     """A second node of a cluster whose processes see nothing of a folder, with a cache folder of its own."""
-    ports = [
-        "dashboard-agent-listen-port",
-        "dashboard-agent-grpc-port",
-        "metrics-export-port",
-        "runtime-env-agent-port",
-    ]
+    agents = ["dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent"]
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=1"]
-    command = [
-        *OWN_ROOT,
-        "sh",
-        "-c",
-        NODE,
-        "node",
-        str(hidden),
-        *start,
-        "--block",
-        *(f"--{name}-port=0" for name in agents),
-    ]
+    start += ["--block", *(f"--{name}-port=0" for name in agents)]
+    command = [*OWN_ROOT, "sh", "-c", NODE, "node", str(hidden), *start]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+    before = alive(cluster)
     node = subprocess.Popen(
         command,
         env={**environment, "XDG_CACHE_HOME": str(cache)},
@@ -61,7 +48,7 @@ def machine_without(hidden, cluster, cache):
     )
     try:
         deadline = time.monotonic() + 120
-        while sum(node["Alive"] for node in cluster.global_state.node_table()) < 2:
+        while alive(cluster) == before:
             if node.poll() == 3:
                 pytest.skip("no file system can be hidden from a process here")
             assert node.poll() is None, node.stdout.read()
@@ -71,6 +58,10 @@ def machine_without(hidden, cluster, cache):
     finally:
         os.killpg(node.pid, signal.SIGTERM)
         node.wait()
+
+
+def alive(cluster):
+    return sum(node["Alive"] for node in cluster.global_state.node_table())
 
 
 @pytest.fixture
