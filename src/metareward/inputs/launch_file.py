@@ -46,6 +46,7 @@ def read_launch(path: str | None) -> Launch:
         raise UserError(f"num_machines is {shown(machines)}; it must be a whole number >= 1. ({path})")
     if machines > 1:
         _need(values, {"rdzv_backend": "c10d"}, "on every machine the same command then joins", path)
+        _need({"same_network": False} | values, {"same_network": False}, "c10d has an endpoint of its own", path)
         for name in ("main_process_ip", "main_process_port"):
             if not values.get(name):
                 raise UserError(f"{name} is missing, where {machines} machines are to meet. ({path})")

@@ -59,7 +59,8 @@ def _launch(file: str | None, launch: Launch, world: int, processes: int, on_gpu
         os.environ["ACCELERATE_USE_CPU"] = "true"
     options = ["--config_file", file] if file else ["--multi_gpu", "--num_machines", "1"]
     # a free port; c10d ranks the machines, of which rank 0 alone would ask for a port that is free
-    options += ["--main_process_port", "0"] if launch.machines == 1 else ["--machine_rank", "1"]
+    one = launch.machines == 1
+    options += ["--main_process_port", "0"] if one else ["--machine_rank", "1", "--rdzv_backend", "c10d"]
     options += ["--num_processes", str(world), "--mixed_precision", "no"]
     arguments = launch_command_parser().parse_args([*options, *sys.argv])
     if unknown := launch.keys - vars(arguments).keys():

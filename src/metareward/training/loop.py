@@ -3,9 +3,8 @@
 TRL is given token ids, not text: training reads exactly the tokens that generation writes, and nothing is cut or
 dropped behind our back.
 
-One process trains on one GPU or on the CPU. For more, start the same stage by `accelerate launch` with a
-configuration of your own (DDP, FSDP with FULL_STATE_DICT, DeepSpeed) or, on CPUs, by `torchrun`: `batch_size` stays
-the global batch, every process makes the same call, and the main process alone writes `out`.
+One process trains on one GPU or on the CPU. For more, `launch.py` starts the same stage in each (DDP, FSDP, DeepSpeed):
+`batch_size` stays the global batch, every process makes the same call, and the main process alone writes `out`.
 """
 
 import ctypes
