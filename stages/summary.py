@@ -38,6 +38,7 @@ from metareward.pipeline.stage import (
     grades_folder,
     iteration_folder,
 )
+from metareward.schemas import SCORED
 from metareward.tables import read_table, write_json, write_table
 
 
@@ -100,7 +101,8 @@ def add_iteration(entry: dict[str, Any], iteration: str, prev: str, params: Para
     write_table(bias, iteration_folder(iteration) / "judge_bias.parquet", "judge_bias")
     entry["metrics"] |= iteration_metrics(tables, bias) | length_control_metrics(control)
     entry["bias"] = bias.to_dicts() + entry["bias"]
-    entry["scores"] = score_histogram(tables["judgments"]).to_dicts()
+    judged = tables["judgments"].filter(pl.col("finish_reason") != SCORED)  # a reward model's scores have no bins
+    entry["scores"] = score_histogram(judged).to_dicts()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from metareward.errors import UserError
 from metareward.load_params import load_params, parse_params
-from metareward.params import Lora, Params, ScorePattern, WinnerPattern
+from metareward.params import Lora, Params, RewardModel, ScorePattern, WinnerPattern
 
 ROOT = Path(__file__).parents[1]
 DEMO = (ROOT / "profiles/demo.yaml").read_text()
@@ -111,17 +111,14 @@ def test_options_of_vllms_come_through_an_override(tmp_path):
 
 @pytest.mark.parametrize("value", ["2026-01-01", "{when: 2026-01-01}", ".nan", "{1: 2}"])
 def test_an_option_of_vllms_that_is_no_plain_value_is_refused_in_one_line(tmp_path, value):
-    (path := tmp_path / "params.yaml").write_text(re.sub(r"(  vllm:.*\n)", rf"\1    load_format: {value}\n", DEMO, count=1))
+    (path := tmp_path / "params.yaml").write_text(DEMO.replace("  vllm:\n", f"  vllm:\n    load_format: {value}\n", 1))
     with pytest.raises(UserError, match=r"engine\.vllm\.load_format is or holds .*: engine\.vllm\.load_format"):
         load_params(path)
 
 
 def test_every_key_is_of_a_kind_that_is_tested():
-    found = {kind for found in KEYS.values() for kind in found} - {
-        ScorePattern,
-        WinnerPattern,
-        Lora,
-    }  # test_bad_input.py
+    # mappings: test_bad_input.py, test_reward_model.py
+    found = {kind for found in KEYS.values() for kind in found} - {ScorePattern, WinnerPattern, Lora, RewardModel}
     assert found == {int, float, bool, str, type(None), Literal, list}
     assert len(OF[int]) > 20
     assert len(OF[float]) > 10

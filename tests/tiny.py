@@ -51,6 +51,23 @@ def save_tiny_model(folder: Path, vocabulary: int = 512, seed: int = 0) -> Path:
     return folder
 
 
+def save_tiny_reward_model(folder: Path, causal: Path, seed: int = 1, pad: bool = True) -> Path:
+    """Write a random sequence classifier with one output, of the shape and with the tokenizer of `save_tiny_model`.
+
+    Its weights are wider than those of a fresh model, so that scores differ in the first decimals.
+    """
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+    AutoTokenizer.from_pretrained(causal).save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = LlamaConfig.from_pretrained(causal, num_labels=1, initializer_range=0.3)
+    config.pad_token_id = config.pad_token_id if pad else None
+    model = LlamaForSequenceClassification(config)
+    model.save_pretrained(folder)
+    return folder
+
+
 def save_tiny_examples(folder: Path) -> None:
     """Examples for eft.*: few words that end in a score or a winner, so that two layers can learn the form.
 
@@ -132,5 +149,6 @@ TEMPLATES = {
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     save_tiny_model(folder / "model")
+    save_tiny_reward_model(folder / "reward_model", folder / "model")
     save_tiny_examples(folder)
     save_tiny_benchmarks(folder / "benchmarks")

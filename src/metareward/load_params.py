@@ -67,13 +67,12 @@ class _Constructor(SafeConstructor):
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
 
 
-def read_yaml(path: Path, where: str = "Hint: cp profiles/demo.yaml params.yaml") -> Any:
+def read_yaml(path: Path) -> Any:
     """The document of a YAML file, read by DVC's own YAML library, so that DVC and a stage see the same values.
 
-    where: the end of the error line when it cannot be read. Raises UserError when it is no YAML, has a key twice, or is
-    more than one document.
+    Raises UserError when it is no YAML, has a key twice, or is more than one document.
     """
-    text = read_text(path, where)
+    text = read_text(path, "Hint: cp profiles/demo.yaml params.yaml")
     if found := re.search(r"^%YAML", text, re.MULTILINE):
         line = text.count("\n", 0, found.start()) + 1
         raise UserError(f"{path}, line {line} names a version of YAML. Hint: remove the line; DVC writes YAML 1.2.")
@@ -135,6 +134,12 @@ def _check_together(params: Params, source: str) -> None:
             f"checkpoints is [{', '.join(params.checkpoints)}]; the iterations make it [{', '.join(chain)}], "
             f"in training order. ({source}: checkpoints)"
         )
+    trained = [name for name, iteration in params.iterations.items() if iteration.train_judge]
+    if params.reward_model is not None and trained:
+        raise UserError(
+            "train_judge is true, but reward_model scores the responses, so no judgments are there to battle; "
+            f"it must be false. ({source}: iterations.{trained[0]}.train_judge)"
+        )
     if params.engine.name == "openai" and not params.resources.base_url:
         raise UserError(
             "base_url is null, but the engine is openai; it must be the endpoint's address, "
@@ -159,9 +164,12 @@ def _explain(problem: Any, source: str) -> str:
         return f"targets is {shown(problem['input'])}; it must be {allowed}. ({source}: train.lora.targets)"
     if path[:-1] and isinstance(problem["loc"][-1], int):
         path = path[:-1]  # the item of a list: name the list
-    if path[0] == "chat_template_kwargs" and problem["type"] != "missing":
-        key, allowed = ".".join(path[:2]), "a text, a number, true, false or null; put quotes around a date"
-        allowed = allowed if len(path) > 1 else "a mapping of the chat template's variables to values; {} sets none"
+    if "chat_template_kwargs" in path and problem["type"] != "missing":
+        path = path[: path.index("chat_template_kwargs") + 2]
+        allowed = "a text, a number, true, false or null; put quotes around a date"
+        if path[-1] == "chat_template_kwargs":
+            allowed = "a mapping of the chat template's variables to values; {} sets none"
+        key = ".".join(path)
         return f"{key} is {shown(problem['input'])}; it must be {allowed}. ({source}: {key})"
     if path[:2] == ["engine", "vllm"] and path[2:] and path[2] not in VllmEngine.model_fields:
         key, value = ".".join(path[:3]), shown(problem["input"])
@@ -218,7 +226,7 @@ def _allowed(problem: Any, field: FieldInfo | None) -> str:
 
 _KINDS = {
     list: "a list with at least one item, in brackets: [one, two]",
-    dict: "a mapping with at least one iteration: m1: {prev: sft, rho: 0.0, train_judge: true}",
+    dict: "a mapping of iterations: m1: {prev: sft, rho: 0.0, train_judge: true}; {} runs none",
     int: "a whole number",
     float: "a number",
     bool: "true or false",

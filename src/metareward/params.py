@@ -93,8 +93,6 @@ class Resources(_Section):
     ray: Switch  # on the Ray cluster that RAY_ADDRESS names; false: all GPUs of this machine
     workers: CountOrNull  # copies of the model; null: as many as the GPUs hold, else one, or one on each node
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
-    processes: CountOrNull  # training: on each machine; null: one for each visible GPU, or one where there is none
-    launch: TextOrNull  # training: accelerate's configuration file of several processes; null: each holds all (DDP)
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 
@@ -198,6 +196,17 @@ class Train(_Section):
     lora: Annotated[Lora | None, _NULL]  # null: all weights are trained
     save_dtype: Literal["float32", "bfloat16"]  # of the checkpoints
     optimizer: Literal["adamw", "adamw_8bit"]
+
+
+class RewardModel(_Section):
+    """A sequence classifier with one output, which scores responses in the judge's place."""
+
+    model: Text  # a folder or a hub id
+    revision: TextOrNull = None  # of a hub id: a commit, a tag or a branch; null: the newest
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: Count = 16384  # of a batch, padding included
+    max_length: CountOrNull = None  # tokens of prompt and response; longer: no score; null: all it was made for
+    chat_template_kwargs: dict[str, Scalar] = {}  # variables of its own template
 
 
 class Sft(_Section):
@@ -336,6 +345,7 @@ class Params(_Section):
     respond: Samples
     judge: Judge
     meta_judge: MetaJudge
+    reward_model: Annotated[RewardModel | None, _NULL]  # null: the judge scores responses
     elo: Elo
     dpo: Dpo
     evaluate: Evaluate
@@ -344,7 +354,7 @@ class Params(_Section):
     report: Report
     rho: Literal["schedule", "balanced"] | Fraction  # anything but schedule overrides every iteration's own
     checkpoints: list[Text]  # seed, sft and the iterations, in training order
-    iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+    iterations: dict[str, Iteration]  # none: the seed and its SFT alone
 
     def decisive(self) -> dict[str, Any]:
         """All values that can change a row, in the order of params.yaml: neither `resources` nor engines not in use."""

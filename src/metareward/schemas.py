@@ -6,6 +6,7 @@ Everything that shows a table to people takes its words from here: `metareward s
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SCORED = "scored"  # the finish reason of a reward model's score: nothing was written
 MESSAGES = "Messages"  # a chat: a list of {role, content}
 
 
@@ -25,7 +26,10 @@ _PROMPT_ID = {"prompt_id": ("String", "the prompt; a hash of what it holds, as e
 _THOUGHT = {"thought": ("String?", "what stood between <think> tags; null: nothing")}
 _END = {
     "n_tokens": ("Int64", "tokens that were generated"),
-    "finish_reason": ("String", "how it ended: stop; length: cut; too_long: the request left no room, nothing written"),
+    "finish_reason": (
+        "String",
+        "stop; length: cut; too_long: no room, so nothing was written; scored: by a reward model",
+    ),
 }
 
 
@@ -90,9 +94,12 @@ SCHEMAS: dict[str, Schema] = {
             "response_id": ("String", "the response that is judged"),
             "judgment_id": ("String", "the judgment"),
             "sample": ("Int64", "which of the response's judgments, from 0"),
-            "judgment": ("String?", "its text; null: never written"),
+            "judgment": ("String?", "its text; null: never written, or a reward model gave the score"),
             **_THOUGHT,
-            "score": ("Float64?", "the score that it gives, in points, 0 to 5; null: unreadable"),
+            "score": (
+                "Float64?",
+                "the score that it gives, 0 to 5 points, or a reward model's; null: unreadable",
+            ),
             **_invalid("score"),
             "n_chars": ("Int64", "characters of the text"),
             **_END,

@@ -41,6 +41,8 @@ def check() -> None:
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
     for line in describe_benchmarks(params.benchmarks):
         print(line)
+    if params.reward_model is not None:
+        print(f"responses are scored by the reward model {params.reward_model.model} (params.yaml: reward_model)")
     strong = params.evaluate.strong_judge
     on = f"{strong.judge.model} ({strong.judge.engine}), {strong.n_responses} responses to each of {strong.n_prompts}"
     print(f"strong judge: {f'{on} prompts' if strong.n_prompts else 'off'} (params.yaml: evaluate.strong_judge)")

@@ -57,11 +57,17 @@ def read_paper() -> dict[str, Any]:
 
 
 def beside(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The paper's model beside which each checkpoint stands; Self-Rewarding's where no judge pair was trained on."""
+    """The paper's model beside which each checkpoint stands.
+
+    Self-Rewarding's where no judge pair was trained on; where a reward model scored, the paper has its first iteration.
+    """
     pairs = metrics.get("judge_pairs", {}).get("pairs", {})
     method = "sr" if pairs and not any(pairs.values()) else "mr"
     later = [name for name in metrics["held_out"]["response_chars"] if name not in ("seed", "sft")]
-    return {"seed": "seed", "sft": "sft"} | {name: f"{method}{k}" for k, name in enumerate(later, 1)}
+    own = {"seed": "seed", "sft": "sft"}
+    if metrics.get("judge", {}).get("by_reward_model"):
+        return own | {name: "external" if k == 1 else f"external RM {k}" for k, name in enumerate(later, 1)}
+    return own | {name: f"{method}{k}" for k, name in enumerate(later, 1)}
 
 
 def _print(

@@ -16,7 +16,7 @@ def profile(name: Annotated[str | None, typer.Argument(help="the profile to copy
     known = {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
     if name is None:
         for stem, path in known.items():
-            print(f"{stem:10} {path.read_text().splitlines()[0].lstrip('# ')}")
+            print(f"{stem:15} {path.read_text().splitlines()[0].lstrip('# ')}")
     elif name not in known:
         raise UserError(f"{name} is not a profile. Known: {', '.join(known) or 'none; run this in the repository'}.")
     else:

@@ -8,6 +8,7 @@ import typer
 
 from metareward.cli.tables import print_table, with_interval
 from metareward.cli.what_if import iterations_with_pairs
+from metareward.errors import UserError
 
 if TYPE_CHECKING:
     from metareward.params import Params
@@ -35,6 +36,11 @@ def reliability(
     from metareward.load_params import load_params
 
     params = load_params(PARAMS)
+    if params.reward_model is not None:
+        raise UserError(
+            "reliability is that of a judge's scores, and a reward model gives each response one. (params.yaml: "
+            "reward_model)"
+        )
     rows = [row for name in iterations_with_pairs(params, iteration) for row in _ask(name, params)]
     if as_json:
         print(json.dumps(rows, indent=2))

@@ -135,7 +135,7 @@ def _ask(name: str, role: str, asked: "dict[str, list[Value]]", params: "Params"
     control = scan_table(folder / "length_control.parquet", "length_control").collect()
     run = Settings(control["rho"].item(), own.max_chosen_chars, own.max_judgment_chars, params.elo.ridge)
     mine = {key: values for key, values in asked.items() if role in KEYS[key][0]}
-    most = {"judgments": params.judge.n, "responses": params.respond.n}
+    most = {"judgments": 1 if params.reward_model else params.judge.n, "responses": params.respond.n}
     mine = {key: [None if key in most and v == most[key] else v for v in values] for key, values in mine.items()}
     for key in most.keys() & mine.keys():
         if any(value is not None and int(value) > most[key] for value in mine[key]):

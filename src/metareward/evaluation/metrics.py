@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from metareward.schemas import SCORED
+
 CATEGORY = "category_"  # the metrics of a win rate by category begin so
 Metrics = dict[str, dict[str, Any]]
 _RESULT = ["checkpoint", "metric", "value", "ci_low", "ci_high", "n", "referee"]
@@ -48,6 +50,7 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame], bias: pl.DataFrame) ->
     actor, judge = tables["actor_pairs"], tables["judge_pairs"]
     unique = responses.filter(pl.col("duplicate_of").is_null())
     scores = judgments["score"].drop_nulls()
+    rewards = judgments.filter(finish_reason=SCORED).height
     metrics = {
         "data.responses": responses.height,
         "data.duplicates": responses.height - unique.height,
@@ -57,11 +60,12 @@ def iteration_metrics(tables: Mapping[str, pl.DataFrame], bias: pl.DataFrame) ->
         "data.responses_only_thought": responses.filter(_only_thought()).height,
         "data.response_chars": _mean_chars(responses),
         "judge.judgments": judgments.height,
+        "judge.by_reward_model": rewards or None,
         "judge.readable": judgments["score"].is_not_null().mean(),
         "judge.invalid": _reasons(judgments["invalid_reason"]),
         "judge.score_mean": scores.mean(),
         "judge.score_variance": scores.var(ddof=0),
-        "judge.score_at_maximum": (scores == 5).mean(),
+        "judge.score_at_maximum": None if rewards else (scores == 5).mean(),  # a reward model's have no maximum
         "judge.judgment_chars": _mean_chars(judgments),
         "actor_pairs.pairs": actor.height,
         "actor_pairs.none": _reasons(tables["actor_no_pairs"]["reason"]),
@@ -214,7 +218,7 @@ def _leaves(path: list[str], value: Any) -> list[tuple[list[str], Any]]:
 
 def _mean_chars(completions: pl.DataFrame) -> Any:
     """Of those that were written, thoughts left out."""
-    return completions.filter((pl.col("finish_reason") != "too_long") & ~_only_thought())["n_chars"].mean()
+    return completions.filter(~pl.col("finish_reason").is_in(["too_long", SCORED]) & ~_only_thought())["n_chars"].mean()
 
 
 def _only_thought() -> pl.Expr:

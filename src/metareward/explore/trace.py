@@ -16,6 +16,7 @@ from metareward.explore.reasons import (
     rank,
     response_reasons,
 )
+from metareward.schemas import SCORED
 
 _MOST_BROKEN = 20  # lines of what is broken outside the tree
 
@@ -187,7 +188,7 @@ class _Tree:
 def _cut(row: Row) -> str | None:
     """What ended a text that did not end by itself."""
     ended: str | None = row.get("finish_reason")
-    return None if ended == "stop" else ended
+    return None if ended in ("stop", SCORED) else ended
 
 
 def _sides(battle: Row) -> set[str]:

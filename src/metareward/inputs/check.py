@@ -5,11 +5,11 @@ from pathlib import Path
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.formats import check_formats
-from metareward.inputs.launch_file import check_launch
 from metareward.inputs.length_control import read_length_control
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.questions import benchmarks_on, read_questions
 from metareward.inputs.replies import read_replies
+from metareward.inputs.reward_model import check_reward_model
 from metareward.params import BenchmarkJudge, Benchmarks, Eft, Params
 from metareward.templates.chats import CATEGORIES, FIELDS, load_chats, read_categories
 from metareward.templates.texts import load_templates
@@ -26,7 +26,6 @@ def check_inputs(params: Params) -> None:
             f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
         )
     check_formats(params)
-    check_launch(params)
     read_eft(params.eft, templates, formats_of(params))
     if params.eft.seed_judges:
         read_replies(Path(params.eft.file), "params.yaml: eft.file")
@@ -35,6 +34,8 @@ def check_inputs(params: Params) -> None:
     read_replies(Path(params.evaluate.judged), "params.yaml: evaluate.judged")
     _check_benchmarks(params.benchmarks)
     _check_judges(params)
+    if params.reward_model is not None:
+        check_reward_model(params.reward_model)
 
 
 def _check_benchmarks(benchmarks: Benchmarks) -> None:

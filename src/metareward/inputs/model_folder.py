@@ -11,18 +11,24 @@ from metareward.text_files import read_text
 
 WHERE = "(params.yaml: seed_model)"
 MOST_HEADER_BYTES = 100_000_000  # of a safetensors file; the format allows no more
+KINDS = {"ForCausalLM": "causal language model", "ForSequenceClassification": "sequence classifier"}
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
-def check_model_folder(folder: Path, kwargs: Mapping[str, Any] | None = None) -> None:
-    """Raise UserError when a folder is no checkpoint that can be trained and prompted; kwargs: of its template."""
+def check_model_folder(
+    folder: Path, kwargs: Mapping[str, Any] | None = None, architecture: str = "ForCausalLM"
+) -> None:
+    """Raise UserError when a folder is no checkpoint that can be trained and prompted.
+
+    kwargs: of its template. architecture: one of KINDS, that it must be of.
+    """
     if not _is_file(folder / "config.json"):
         raise UserError(f"{folder} has no config.json, so it is no model folder. {WHERE}")
     architectures = _read_object(folder / "config.json").get("architectures")
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise UserError(f"{folder / 'config.json'} is damaged: no JSON object with architectures. {WHERE}")
-    if not any("ForCausalLM" in name for name in architectures):
-        raise UserError(f"{folder} is a {shown(architectures)}, not a causal language model. {WHERE}")
+    if not any(architecture in name for name in architectures):
+        raise UserError(f"{folder} is a {shown(architectures)}, not a {KINDS[architecture]}. {WHERE}")
     _check_weights(folder)
     if not _is_file(folder / "tokenizer_config.json"):
         raise UserError(f"{folder} has no tokenizer_config.json. Hint: save the tokenizer beside the model. {WHERE}")
@@ -33,6 +39,14 @@ def check_model_folder(folder: Path, kwargs: Mapping[str, Any] | None = None) ->
             _read_object(folder / name)
     config = _read_object(folder / "tokenizer_config.json")
     check_chat_template(_chat_template(folder, config), _special_tokens(config), str(folder), WHERE, kwargs)
+
+
+def check_one_output(folder: Path) -> None:
+    """Raise UserError when a sequence classifier has several outputs: then none of them is the score."""
+    labels = _read_object(folder / "config.json").get("id2label")
+    n = len(labels) if isinstance(labels, dict) else 2  # transformers' default
+    if n != 1:
+        raise UserError(f"{folder} has {n} outputs (id2label in its config.json); a reward model has one. {WHERE}")
 
 
 def _check_weights(folder: Path) -> None:

@@ -29,6 +29,8 @@ def input_paths(params: Params) -> dict[str, Path]:
     models = {"seed_model": params.seed_model}
     models |= {f"benchmarks.{name}.judge.model": getattr(params.benchmarks, name).judge.model for name in NEEDED}
     models["evaluate.strong_judge.judge.model"] = params.evaluate.strong_judge.judge.model
+    if params.reward_model is not None:
+        models["reward_model.model"] = params.reward_model.model
     return paths | {key: Path(model) for key, model in models.items() if Path(model).is_dir()}
 
 

@@ -76,7 +76,10 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
         folder = data / "iterations" / name
         asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
         yield load_of(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
-        yield load_of(f"judge@{name}", [(n_prompts * n, m, judge, lengths.judgment)], [folder / "judgments.parquet"])
+        asks = (n_prompts * n, m, judge, lengths.judgment)
+        if params.reward_model is not None:
+            asks = (n_prompts * n, 1, prompt + lengths.response, 0.0)  # it reads, and writes nothing
+        yield load_of(f"judge@{name}", [asks], [folder / "judgments.parquet"])
         yield load_of(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
 

@@ -151,7 +151,7 @@ READY_MADE: dict[str, ReadyMade] = {
             "readable": "share of them with a score",
             "score_mean": "mean of the scores, in points",
             "score_variance": "their population variance, in points squared",
-            "score_at_maximum": "share of the scores that are 5",
+            "score_at_maximum": "share of the scores that are 5; null: they are a reward model's",
             "response_chars": "mean characters of the responses that were written",
             "judgment_chars": "the same of the judgments",
             "chosen_chars": "mean characters of the chosen responses of pairs",
@@ -170,8 +170,8 @@ READY_MADE: dict[str, ReadyMade] = {
         ) LEFT JOIN (
             SELECT rev, iteration, count(*) AS judgments, count(score) / count(*) AS readable,
                 avg(score) AS score_mean, var_pop(score) AS score_variance,
-                count_if(score = 5) / nullif(count(score), 0) AS score_at_maximum,
-                avg(n_chars) FILTER (finish_reason <> 'too_long'
+                count_if(score = 5) / nullif(count(score) FILTER (finish_reason <> 'scored'), 0) AS score_at_maximum,
+                avg(n_chars) FILTER (finish_reason NOT IN ('too_long', 'scored')
                     AND NOT (n_chars = 0 AND thought IS NOT NULL)) AS judgment_chars
             FROM judgments GROUP BY ALL
         ) USING (rev, iteration) LEFT JOIN (

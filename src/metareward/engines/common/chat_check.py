@@ -55,6 +55,16 @@ def check_chat(tokenizer: Any) -> None:
                 _check_row(chat, question_text, text, end)
 
 
+def check_conversations(tokenizer: Any) -> None:
+    """The same of whole conversations alone, which a reward model reads: no turn of it is trained, or asked for."""
+    with _random_state():
+        chat = chat_of(tokenizer)
+        _check_hidden_inputs(chat, _variables(chat))
+        for text, other in zip(PROBES, [*PROBES[1:], PROBES[0]], strict=True):
+            messages = [{"role": "user", "content": text}, {"role": "assistant", "content": other}]
+            _compare(tokenizer, other, encode_chat(tokenizer, messages, False), _stock(chat, messages, False))
+
+
 def _variables(chat: Chat) -> list[str]:
     """The names in the template that params may set. Raises UserError when params set another."""
     taken = {"messages", "strftime_now", *inspect.signature(chat.tokenizer.apply_chat_template).parameters}

@@ -173,7 +173,7 @@ def _iteration_scores(entries: Entries, made: Sequence[str]) -> Chart:
         },
     }
     note = "share of an iteration's readable judgments with each score; the larger the dot, the more"
-    return Chart("scores", "Scores in training data", note, rows, columns, spec)
+    return Chart("scores", "Scores in training data", note, rows, columns, spec, "No judge scored the responses.")
 
 
 def _lengths(entries: Entries, role: str, made: Sequence[str]) -> Chart:

@@ -1,0 +1,1 @@
+"""A reward model in the judge's place: scores of conversations by a sequence classifier."""
