@@ -2,7 +2,7 @@
 
 import pytest
 
-from metareward.engines.ray.copies import gpus_per_copy, idle_gpus, plan_copies
+from metareward.engines.ray.copies import batches_of_a_worker, gpus_per_copy, idle_gpus, plan_copies
 from metareward.errors import UserError
 
 
@@ -43,3 +43,8 @@ def test_a_model_that_no_machine_can_hold_is_refused():
 
 def test_only_vllm_splits_a_model_and_a_server_needs_no_gpu_here():
     assert [gpus_per_copy(name, 4) for name in ("vllm", "transformers", "openai")] == [4, 1, 0]
+
+
+def test_few_batches_go_to_all_workers_alike():
+    shares = [batches_of_a_worker(n, workers=8, in_hand=32) for n in (0, 1, 8, 9, 29, 264, 1000)]
+    assert shares == [1, 1, 1, 2, 4, 33, 33]  # 29 batches on eight GPUs: four each, and not 29 on the first to be ready

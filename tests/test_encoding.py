@@ -1,5 +1,6 @@
 """Requests become token ids in their order, and the next ones while an engine works on those that it has."""
 
+import threading
 import time
 
 import pytest
@@ -45,8 +46,24 @@ def test_the_next_are_encoded_while_the_first_are_worked_on(tokenizer):
         time.sleep(0.01)
     time.sleep(0.1)
     assert len(asked) == 2 * ENCODED_AHEAD  # and no further, so that memory stays flat
-    prompts.close()
-    assert len(asked) == 2 * ENCODED_AHEAD
+
+
+def test_it_is_known_whether_the_next_has_to_be_waited_for(tokenizer):
+    gate = threading.Event()
+
+    def held():
+        yield from requests(ENCODED_AHEAD)
+        gate.wait(60)
+        yield from requests(1)
+
+    prompts = encode(tokenizer, held(), 64)
+    for _ in range(ENCODED_AHEAD):
+        next(prompts)
+    assert not prompts.ready
+    gate.set()
+    assert next(prompts).request.id == "0"
+    assert next(prompts, None) is None
+    assert prompts.ready  # that there is none is known
 
 
 def test_what_is_wrong_with_a_request_is_said_to_who_asked(tokenizer):

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -20,19 +20,22 @@ from metareward.engines.common.load import load_engine
 from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.engines.judges import load_judge
 from metareward.engines.openai import chat
+from metareward.engines.vllm.options import SET_BY, UNDECISIVE, check_options, vllm_options
 from metareward.errors import UserError
 from metareward.load_params import load_params
 from metareward.params import BenchmarkJudge, JudgeEndpoint
+from metareward.params import VllmEngine as VllmSection
 
 pytest.importorskip("vllm")
 
 PARAMS = load_params(Path(__file__).parents[1] / "profiles/demo.yaml")
 
 
-def engine_of(name):
-    """The demo's settings for an engine, in float32."""
-    own = {key: getattr(PARAMS.engine, key).model_copy(update={"dtype": "float32"}) for key in ("transformers", "vllm")}
-    return PARAMS.engine.model_copy(update={"name": name, **own})
+def engine_of(name, **options):
+    """The demo's settings for an engine, in float32; options: of vLLM's own."""
+    local = PARAMS.engine.transformers.model_copy(update={"dtype": "float32"})
+    vllm = VllmSection.model_validate({"dtype": "float32", **options})
+    return PARAMS.engine.model_copy(update={"name": name, "transformers": local, "vllm": vllm})
 
 
 def request(name, text, n=1, temperature=0.0, max_tokens=12):
@@ -120,6 +123,36 @@ def test_requests_gone_through_in_turns_run_side_by_side_and_come_back_to_their_
     first, second = (rows(batches) for batches in zip(*turns, strict=True))
     assert {row[0] for row in first} == {request.id for request in greedy[:2]}
     assert sorted(first + second) == expected
+
+
+def test_the_options_are_those_of_the_installed_vllm():
+    from vllm import EngineArgs
+
+    assert vllm_options() == {field.name for field in fields(EngineArgs)}
+    assert vllm_options() > SET_BY.keys() | UNDECISIVE
+    check_options(["max_num_seqs", "quantization", "kv_cache_dtype"])
+    with pytest.raises(UserError, match=r"vllm\.gpu_memory_utilisation is no option.*mean 'gpu_memory_utilization'"):
+        check_options(["max_num_seqs", "gpu_memory_utilisation"])
+    with pytest.raises(UserError, match=r"no option of vLLM's. Do you mean 'max_num_seqs'\?"):
+        load_engine(engine_of("vllm", max_num_seq=4), PARAMS.resources, Path("nowhere"), 1)
+
+
+def test_options_reach_vllm_and_a_wrong_value_is_said_in_one_line(smollm2, greedy, expected):
+    options = {"max_num_seqs": 3, "max_num_batched_tokens": 2048, "enable_prefix_caching": False}
+    engine = load_engine(engine_of("vllm", **options), PARAMS.resources, smollm2, 1)
+    config = engine.llm.llm_engine.vllm_config
+    assert (config.scheduler_config.max_num_seqs, config.cache_config.enable_prefix_caching) == (3, False)
+    assert rows(engine.generate(greedy)) == expected
+    with pytest.raises(UserError, match=r"vLLM can't run .*kv_cache_dtype.*engine\.vllm\.kv_cache_dtype\)"):
+        load_engine(engine_of("vllm", kv_cache_dtype="fp7"), PARAMS.resources, smollm2, 1)
+
+
+def test_two_copies_on_this_machine_give_the_rows_of_vllm(smollm2, greedy, expected):
+    engine = load_engine(engine_of("vllm"), PARAMS.resources.model_copy(update={"workers": 2}), smollm2, 1)
+    assert len(engine.workers) == 2
+    found = rows(engine.generate(greedy))
+    ray.shutdown()
+    assert found == expected
 
 
 def test_a_worker_of_rays_gives_the_rows_of_vllm(monkeypatch, smollm2, greedy, expected):

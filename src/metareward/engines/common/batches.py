@@ -1,5 +1,6 @@
 """Requests as token ids, and as batches: what every engine that runs a model itself begins with."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,30 +25,43 @@ class EncodedRequest:
     room: int
 
 
-def encode(tokenizer: Any, requests: Iterable[Request], max_context: int) -> Iterator[EncodedRequest]:
-    """The requests as prompts; max_context: tokens of prompt and completion together.
+class Encoded(Iterator[EncodedRequest]):
+    """Requests as prompts, in their order. While ENCODED_AHEAD of them are worked on, a thread encodes the next.
 
-    While ENCODED_AHEAD of them are worked on, a thread encodes the next: the tokenizer does its work without Python's
-    lock, so the thread that keeps a GPU busy does not wait for it.
+    The tokenizer does its work without Python's lock, so a thread that keeps a GPU busy need not wait for it.
     """
-    requests = iter(requests)
 
-    def encode_some() -> list[EncodedRequest]:
-        ahead = list(islice(requests, ENCODED_AHEAD))
-        encoded = encode_chats(tokenizer, [request.messages for request in ahead]) if ahead else []
+    def __init__(self, tokenizer: Any, requests: Iterable[Request], max_context: int) -> None:
+        self._tokenizer, self._requests, self._max_context = tokenizer, iter(requests), max_context
+        self._prompts: deque[EncodedRequest] = deque()
+        self._thread = ThreadPoolExecutor(1)  # ends with this object
+        self._coming = self._thread.submit(self._encode_some)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next one is there, or known not to come, without waiting."""
+        return bool(self._prompts) or self._coming.done()
+
+    def __next__(self) -> EncodedRequest:
+        if not self._prompts:
+            self._prompts.extend(self._coming.result())
+            if not self._prompts:
+                raise StopIteration
+            self._coming = self._thread.submit(self._encode_some)
+        return self._prompts.popleft()
+
+    def _encode_some(self) -> list[EncodedRequest]:
+        ahead = list(islice(self._requests, ENCODED_AHEAD))
+        encoded = encode_chats(self._tokenizer, [request.messages for request in ahead]) if ahead else []
         return [
-            EncodedRequest(request, tokens, max(0, min(request.sampling.max_tokens, max_context - len(tokens))))
+            EncodedRequest(request, tokens, max(0, min(request.sampling.max_tokens, self._max_context - len(tokens))))
             for request, tokens in zip(ahead, encoded, strict=True)
         ]
 
-    thread = ThreadPoolExecutor(1)
-    try:
-        coming = thread.submit(encode_some)
-        while prompts := coming.result():
-            coming = thread.submit(encode_some)
-            yield from prompts
-    finally:
-        thread.shutdown(wait=False, cancel_futures=True)
+
+def encode(tokenizer: Any, requests: Iterable[Request], max_context: int) -> Encoded:
+    """The requests as prompts; max_context: tokens of prompt and completion together."""
+    return Encoded(tokenizer, requests, max_context)
 
 
 def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterator[list[EncodedRequest]]:

@@ -1,6 +1,7 @@
 """How many copies of the model work side by side, and what stays idle."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from metareward.errors import UserError
 
@@ -25,6 +26,15 @@ def plan_copies(gpus: Sequence[int], per_copy: int, workers: int | None, without
             "can't be split among machines. (params.yaml: resources.tensor_parallel)"
         )
     return min(fit, workers or fit)
+
+
+def batches_of_a_worker(n_batches: int, workers: int, in_hand: int) -> int:
+    """How many batches one worker has at a time: those it works on, and one that waits; few are shared out evenly.
+
+    Else the first worker that is ready would take them all. n_batches: of a stage, or at least
+    as many as all can have.
+    """
+    return min(in_hand + 1, max(1, ceil(n_batches / workers)))
 
 
 def idle_gpus(gpus: Sequence[int], per_copy: int, copies: int, workers: int | None) -> str | None:

@@ -30,7 +30,7 @@ from metareward.engines.common.load import load_local_engine
 from metareward.engines.common.sampler import PACKAGE, text_code
 from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.engines.ray.checkpoint import Source, at_hand, contents
-from metareward.engines.ray.copies import gpus_per_copy, idle_gpus, plan_copies
+from metareward.engines.ray.copies import batches_of_a_worker, gpus_per_copy, idle_gpus, plan_copies
 from metareward.errors import UserError
 from metareward.ids import content_id
 
@@ -109,9 +109,8 @@ class RayEngine:
 
         for worker in self.workers:
             await_sign(worker)
-        # few batches are shared out evenly: the first worker that is ready would take them all
         ahead = list(islice(waiting, len(self.workers) * (self.in_hand + 1)))
-        most = min(self.in_hand + 1, max(1, ceil(len(ahead) / len(self.workers))))
+        most = batches_of_a_worker(len(ahead), len(self.workers), self.in_hand)
         waiting = chain(ahead, waiting)
         reason = ""
         while running:

@@ -7,7 +7,6 @@ that was interrupted ends in other texts of the same distribution than an undist
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,22 @@ class VllmEngine:
         missing = (request for request in requests if request.id not in done)
         waiting = encode(self.tokenizer, missing, self.max_context)
         running: dict[str, EncodedRequest] = {}
+        exhausted = False
         while True:
-            for prompt in islice(waiting, max(0, window - sum(p.request.n for p in running.values()))):
-                if prompt.room:
+            room = max(0, window - sum(p.request.n for p in running.values()))
+            # a prompt that is still being encoded is waited for only where there is nothing else to do
+            while room and not exhausted and (waiting.ready or not engine.has_unfinished_requests()):
+                room -= 1
+                prompt = next(waiting, None)
+                if prompt is None:
+                    exhausted = True
+                elif prompt.room:
                     running[prompt.request.id] = prompt
                     tokens = TokensPrompt(prompt_token_ids=list(prompt.tokens))
                     engine.add_request(prompt.request.id, tokens, self._sampling(prompt))
                 else:
                     yield too_long(prompt.request)
-            if not running:
+            if exhausted and not running:
                 return
             if self.finished.keys().isdisjoint(running):
                 self.finished |= {output.request_id: output for output in engine.step()}
