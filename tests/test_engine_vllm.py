@@ -143,7 +143,7 @@ def test_options_reach_vllm_and_a_wrong_value_is_said_in_one_line(smollm2, greed
     config = engine.llm.llm_engine.vllm_config
     assert (config.scheduler_config.max_num_seqs, config.cache_config.enable_prefix_caching) == (3, False)
     assert rows(engine.generate(greedy)) == expected
-    with pytest.raises(UserError, match=r"vLLM can't run .*kv_cache_dtype.*engine\.vllm\.kv_cache_dtype\)"):
+    with pytest.raises(UserError, match=r"vLLM can't run .*: .*cache_dtype.*: engine\.vllm\.kv_cache_dtype\)"):
         load_engine(engine_of("vllm", kv_cache_dtype="fp7"), PARAMS.resources, smollm2, 1)
 
 
@@ -156,7 +156,7 @@ def test_two_copies_on_this_machine_give_the_rows_of_vllm(smollm2, greedy, expec
 
 
 def test_a_worker_of_rays_gives_the_rows_of_vllm(monkeypatch, smollm2, greedy, expected):
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False)
     monkeypatch.setattr("metareward.engines.ray.engine.SERVED_TOKENS", 1)
     resources = PARAMS.resources.model_copy(update={"ray": True, "workers": 1})
     engine = load_engine(engine_of("vllm"), resources, smollm2, 1)

@@ -5,6 +5,7 @@ so rows do not depend on how many workers there are. The batches of a worker tha
 again where there is room, and until then, or for good, the others do without it.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -154,6 +155,8 @@ def join_cluster() -> None:
 def start_here(workers: int) -> None:
     """A Ray of this machine alone, with all its GPUs, that ends with this process, however that ends."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # it would say in each stage that it asks for a token, of which nobody here need know
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     cores = max(workers, visible_gpus(), len(os.sched_getaffinity(0)))  # at least a place for each worker
     ray.init(
         address="local",
