@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from filelock import FileLock
 from ray.cluster_utils import Cluster
 from test_engine_ray import ENGINE, PARAMS, RAY, REQUESTS, rows
 
@@ -151,8 +152,9 @@ def test_of_old_checkpoints_those_used_last_are_kept(one_machine, folder, tmp_pa
     for hours, name in enumerate(["in use", "one", "two", "three"]):
         (cache / name).mkdir(parents=True)
         os.utime(cache / name, (time.time() - 3700 * hours,) * 2)
-    kept = at_hand(tmp_path / "elsewhere/m1", contents(folder), source(Source, folder))
-    assert {path.name for path in cache.iterdir() if path.is_dir()} == {"in use", "one", kept.parent.name}
+    with FileLock(cache / "two.lock"):  # by a worker that is reading it
+        kept = at_hand(tmp_path / "elsewhere/m1", contents(folder), source(Source, folder))
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {"in use", "one", "two", kept.parent.name}
 
 
 @pytest.mark.skipif(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from metareward.ids import content_id
 
@@ -102,12 +102,15 @@ def _fetch(source: Any, target: Path) -> None:
 
 
 def _forget(cache: Path) -> None:
-    """Delete all but the KEPT - 1 that were used last, to make room; one that may still be read stays."""
+    """Delete all but the KEPT - 1 that were used last, to make room; one that may still be read or written stays."""
     by_use = sorted((path.stat().st_mtime, path) for path in cache.iterdir() if path.is_dir())
-    for used, path in by_use[: max(0, len(by_use) - (KEPT - 1))]:
-        if time.time() - used > HOUR:
-            shutil.rmtree(path, ignore_errors=True)
-            (cache / f"{path.name}.lock").unlink(missing_ok=True)
+    for _, path in by_use[: max(0, len(by_use) - (KEPT - 1))]:
+        try:
+            with FileLock(cache / f"{path.name.lstrip('.')}.lock", timeout=0):
+                if time.time() - path.stat().st_mtime > HOUR:
+                    shutil.rmtree(path, ignore_errors=True)
+        except (Timeout, FileNotFoundError):
+            continue
 
 
 def _cache() -> Path:
