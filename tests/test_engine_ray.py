@@ -83,6 +83,17 @@ def test_workers_on_this_machine_alone_need_no_cluster(monkeypatch, tiny_model, 
     ray.shutdown()
 
 
+def test_gpus_are_all_used_and_one_that_is_not_is_named(monkeypatch, tiny_model, capsys):
+    """Ray is told of three GPUs that are not there; a worker without one takes the processor."""
+    for place in ("metareward.engines.common.device", "metareward.engines.ray.engine"):
+        monkeypatch.setattr(f"{place}.visible_gpus", lambda: 3)
+    engine = load_engine(ENGINE, PARAMS.resources.model_copy(update={"workers": 2}), tiny_model, 1)
+    assert "2 copies of the model on 1 GPU each: 1 of 3 GPUs stay idle" in capsys.readouterr().err
+    assert {row[:2] for row in rows(engine.generate(REQUESTS[:2]))} == {(f"r{n}", k) for n in (0, 1) for k in range(3)}
+    assert ray.available_resources()["GPU"] == 1
+    ray.shutdown()
+
+
 STAGE = """
 import sys
 sys.path.insert(0, sys.argv[1])
