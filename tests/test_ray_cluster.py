@@ -15,6 +15,7 @@ from filelock import FileLock
 from ray.cluster_utils import Cluster
 from test_engine_ray import ENGINE, PARAMS, RAY, REQUESTS, rows
 
+import metareward
 from metareward.engines.common.load import load_engine
 from metareward.engines.ray import checkpoint
 from metareward.engines.ray.checkpoint import Source, at_hand, contents
@@ -22,7 +23,7 @@ from metareward.engines.ray.checkpoint import Source, at_hand, contents
 from pipeline import Clone
 
 NODE = """
-mount -t tmpfs none "$1" || exit 3
+while [ "$1" != -- ]; do mount -t tmpfs none "$1" || exit 3; shift; done
 shift
 cd /
 exec "$@"
@@ -32,11 +33,11 @@ OWN_ROOT = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-r
 
 @contextmanager
 def machine_without(hidden, cluster, cache):
-    """A second node of a cluster whose processes see nothing of a folder, with a cache folder of its own."""
+    """A second node of a cluster whose processes see neither a folder nor our code, with a cache folder of its own."""
     agents = ["dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent"]
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=1"]
     start += ["--block", *(f"--{name}-port=0" for name in agents)]
-    command = [*OWN_ROOT, "sh", "-c", NODE, "node", str(hidden), *start]
+    command = [*OWN_ROOT, "sh", "-c", NODE, "node", str(hidden), *sources(), "--", *start]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     before = alive(cluster)
     node = subprocess.Popen(
@@ -59,6 +60,14 @@ def machine_without(hidden, cluster, cache):
     finally:
         os.killpg(node.pid, signal.SIGTERM)
         node.wait()
+
+
+def sources():
+    """Where this process has our code, and where the installation has it."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", "import metareward; print(metareward.__file__)"]
+    installed = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True).stdout
+    return {str(Path(file).parents[1]) for file in (metareward.__file__, installed)}
 
 
 def alive(cluster):

@@ -77,6 +77,7 @@ class RayEngine:
         self.in_hand = SIDE_BY_SIDE[settings.name]
         model = model_path.resolve()
         sent, code = _send(model) if resources.ray else None, _code(settings.name)
+        self.sent = sent  # lives as long as this engine: a worker that is started again asks anew
         self.workers = [
             ray.remote(Worker)
             .options(
