@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -76,8 +77,9 @@ class RayEngine:
         threads = max(1, min(cores) // ceil(count / len(cores)))
         self.in_hand = SIDE_BY_SIDE[settings.name]
         model = model_path.resolve()
-        sent, code = _send(model) if resources.ray else None, _code(settings.name)
-        self.sent = sent  # lives as long as this engine: a worker that is started again asks anew
+        sent, code = None, _code(settings.name)
+        if resources.ray:
+            sent, self.source = _send(model)  # the source lives as long as this engine: workers may be started again
         self.workers = [
             ray.remote(Worker)
             .options(
@@ -170,10 +172,12 @@ def start_here(workers: int) -> None:
     )
 
 
-def _send(model: Path) -> tuple[str, Any]:
-    """What the workers are told of the checkpoint: the name of its contents, and who sends it."""
+def _send(model: Path) -> tuple[tuple[str, str], Any]:
+    """What workers are told of a checkpoint, the names of its contents and of its sender; and the sender, an actor."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return contents(model), ray.remote(Source).options(num_cpus=0, scheduling_strategy=here).remote(model)
+    name = f"checkpoint {uuid.uuid4().hex}"  # a handle among a worker's arguments makes Ray warn of its restarts
+    actor = ray.remote(Source).options(num_cpus=0, scheduling_strategy=here, name=name).remote(model)
+    return (contents(model), name), actor
 
 
 def _code(engine: str) -> str:
@@ -195,7 +199,7 @@ class Worker:
     def __init__(
         self,
         model_path: Path,
-        sent: tuple[str, Any] | None,
+        sent: tuple[str, str] | None,
         code: str,
         settings: params.Engine,
         resources: params.Resources,
@@ -205,7 +209,7 @@ class Worker:
         """sent: `_send`; null: this is the stage's machine. code: `_code` of the stage."""
         if _code(settings.name) != code:
             raise RuntimeError(f"another version of metareward is installed on {socket.gethostname()}, in {PACKAGE}")
-        model = at_hand(model_path, *sent) if sent else model_path
+        model = at_hand(model_path, sent[0], ray.get_actor(sent[1])) if sent else model_path
         self.thread = ThreadPoolExecutor(1)
         loading = self.thread.submit(load_local_engine, settings, resources, model, seed, chat_template_kwargs)
         self.engine: Generator = loading.result()
