@@ -28,6 +28,8 @@ UNABLE = {
     "src/metareward/load_params.py": "reads params.yaml, or ends the stage",
     "src/metareward/schemas.py": "columns of tables: one of another schema is refused by the stage that reads it",
     "src/metareward/tables.py": "checks and sorts: a table of another schema is refused by the stage that reads it",
+    "src/metareward/inputs/launch_file.py": "reads accelerate's file, or ends the stage",
+    "src/metareward/training/launch.py": "starts the processes of a training, on which no batch depends",
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",
     "src/metareward/pipeline/clones.py": "says which inputs are missing, or missing elsewhere",
     "src/metareward/pipeline/frame.py": "how a stage begins and ends",

@@ -6,10 +6,13 @@ from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import MODELS, TRAINING, Stage, iteration_folder
 from metareward.tables import read_table, tally, write_json
 from metareward.training.dpo import train_dpo
+from metareward.training.launch import launched
 
 
 def dpo(iteration: str, prev: str) -> None:
     params, stage, folder = load(), Stage("dpo", iteration), iteration_folder(iteration)
+    if launched(params.resources):
+        return
     columns = ["pair_id", "messages", "chosen", "rejected", "chosen_finish", "rejected_finish"]
     pairs, hints = [], []
     for role in ("actor", "judge"):

@@ -3,11 +3,14 @@
 from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import EFT, MODELS, TRAINING, Stage
 from metareward.tables import read_table, write_json
+from metareward.training.launch import launched
 from metareward.training.sft import train_sft
 
 
 def sft() -> None:
     params, stage = load(), Stage("sft")
+    if launched(params.resources):
+        return
     examples = read_table(EFT / "eft.parquet", "eft")
     resources, out, steps = params.resources, MODELS / "sft", TRAINING / "sft.parquet"
     metrics = train_sft(

@@ -67,12 +67,13 @@ class _Constructor(SafeConstructor):
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, where: str = "Hint: cp profiles/demo.yaml params.yaml") -> Any:
     """The document of a YAML file, read by DVC's own YAML library, so that DVC and a stage see the same values.
 
-    Raises UserError when it is no YAML, has a key twice, or is more than one document.
+    where: the end of the error line when it cannot be read. Raises UserError when it is no YAML, has a key twice, or is
+    more than one document.
     """
-    text = read_text(path, "Hint: cp profiles/demo.yaml params.yaml")
+    text = read_text(path, where)
     if found := re.search(r"^%YAML", text, re.MULTILINE):
         line = text.count("\n", 0, found.start()) + 1
         raise UserError(f"{path}, line {line} names a version of YAML. Hint: remove the line; DVC writes YAML 1.2.")

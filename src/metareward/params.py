@@ -93,6 +93,8 @@ class Resources(_Section):
     ray: Switch  # on the Ray cluster that RAY_ADDRESS names; false: all GPUs of this machine
     workers: CountOrNull  # copies of the model; null: as many as the GPUs hold, else one, or one on each node
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
+    processes: CountOrNull  # training: on each machine; null: one for each visible GPU, or one where there is none
+    launch: TextOrNull  # training: accelerate's configuration file of several processes; null: each holds all (DDP)
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 

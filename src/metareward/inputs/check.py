@@ -5,6 +5,7 @@ from pathlib import Path
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.formats import check_formats
+from metareward.inputs.launch_file import check_launch
 from metareward.inputs.length_control import read_length_control
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.questions import benchmarks_on, read_questions
@@ -26,6 +27,7 @@ def check_inputs(params: Params) -> None:
             f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
         )
     check_formats(params)
+    check_launch(params)
     read_eft(params.eft, templates, formats_of(params))
     if params.eft.seed_judges:
         read_replies(Path(params.eft.file), "params.yaml: eft.file")

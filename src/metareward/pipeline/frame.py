@@ -33,8 +33,16 @@ def run(stage: Callable[..., None]) -> None:
             )
         typer.run(stage)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if _speaks():
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            time.sleep(1)  # the first process says the same, and all are ended when one has
         sys.exit(2)
+
+
+def _speaks() -> bool:
+    """Of several processes the first one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _end_with_dvc() -> None:
@@ -61,5 +69,5 @@ def load() -> Params:
 
 def say(stage: Stage, text: str) -> None:
     """A stage's last line: what came out, and in how many seconds; of several processes the first one says it."""
-    if os.environ.get("RANK", "0") == "0":
+    if _speaks():
         print(f"{stage.label}: {text} ({time.monotonic() - STARTED:.1f} s)")

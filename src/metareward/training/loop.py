@@ -3,9 +3,8 @@
 TRL is given token ids, not text: training reads exactly the tokens that generation writes, and nothing is cut or
 dropped behind our back.
 
-One process trains on one GPU or on the CPU. For more, start the same stage by `accelerate launch` with a
-configuration of your own (DDP, FSDP with FULL_STATE_DICT, DeepSpeed) or, on CPUs, by `torchrun`: `batch_size` stays
-the global batch, every process makes the same call, and the main process alone writes `out`.
+One process trains on one GPU or on the CPU. For more, `launch.py` starts the same stage in each (DDP, FSDP, DeepSpeed):
+`batch_size` stays the global batch, every process makes the same call, and the main process alone writes `out`.
 """
 
 import ctypes
@@ -44,7 +43,7 @@ from metareward.training.checkpoints import (
 )
 from metareward.training.optimizer import optimizer_arguments
 from metareward.training.prefixes import share_prefixes
-from metareward.training.processes import by_main, check_finite, on_cpu, this_process, together
+from metareward.training.processes import by_main, check_finite, divided, on_cpu, this_process, together
 from metareward.training.rows import Metrics, Row
 from metareward.training.weights import KeepBest, save_weights, write_checkpoint
 
@@ -139,13 +138,14 @@ def load_model(model_path: Path) -> PreTrainedModel:
     if process.device.type == "cuda" and torch.cuda.device_count() > 1 and process.num_processes == 1:
         raise UserError(
             f"one process sees {torch.cuda.device_count()} GPUs and would use one. Start it by `accelerate launch`, or "
-            "set CUDA_VISIBLE_DEVICES=0."
+            "set CUDA_VISIBLE_DEVICES=0. Stages start their processes themselves. (params.yaml: resources.processes)"
         )
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     check_finite(model, f"{model_path} cannot be trained")
     if process.device.type == "cpu":
         _keep_freed_memory()
-        share_prefixes(model)
+        if not divided():  # the reference is a model of TRL's own making then
+            share_prefixes(model)
     return model
 
 

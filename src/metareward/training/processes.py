@@ -7,12 +7,13 @@ the launcher ends them or half an hour is over, so what may fail in one process 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from accelerate import DistributedType, PartialState  # type: ignore[import-untyped]
 from metareward.errors import UserError
 
 
@@ -21,12 +22,31 @@ def on_cpu() -> bool:
     return not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
 
 
+def divided() -> bool:
+    """Whether FSDP divides the weights among the processes."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def this_process() -> PartialState:
     """This process among those of its run. The first call joins them: NCCL on GPUs, gloo on CPUs.
 
-    Without `cpu=True` accelerate 1.15 sees one process where there is no GPU, however many there are.
+    Without `cpu=True` accelerate 1.15 sees one process where there is no GPU, however many there are; and with FSDP on
+    CPUs it would let every process hold all, without a word.
     """
+    if on_cpu() and divided():
+        PartialState._prepare_backend = _as_on_gpus
+        PartialState.set_device = _set_cpu
     return PartialState(cpu=on_cpu())
+
+
+def _as_on_gpus(*_: Any, **__: Any) -> tuple[str, DistributedType]:
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return "gloo", DistributedType.MULTI_GPU
+
+
+def _set_cpu(state: PartialState) -> None:
+    state.device = torch.device("cpu")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     Trainer,
@@ -22,7 +23,7 @@ from metareward import params
 from metareward.errors import UserError
 from metareward.training.adapter import merged
 from metareward.training.checkpoints import replace_folder
-from metareward.training.processes import by_main, this_process
+from metareward.training.processes import by_main, divided, this_process
 
 KEPT = "kept.json"  # beside the weights of the best evaluation: what it measured
 
@@ -84,9 +85,11 @@ def write_checkpoint(trained: Path, model_path: Path, out: Path, settings: param
         if not any(trained.glob("*.safetensors")):
             raise UserError("no weights were gathered at the end of training. With FSDP, set FULL_STATE_DICT.")
         dtype = getattr(torch, settings.save_dtype)
+        # gathered from parts, a matrix that the model has tied to another is there twice
+        twice = divided() and AutoConfig.from_pretrained(model_path).tie_word_embeddings
         if settings.lora:
             merged(model_path, trained).to(dtype).save_pretrained(folder)
-        elif dtype != torch.float32:
+        elif twice or dtype != torch.float32:
             AutoModelForCausalLM.from_pretrained(trained, dtype=dtype).save_pretrained(folder)
         else:
             folder.mkdir()
