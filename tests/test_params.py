@@ -111,14 +111,8 @@ def test_options_of_vllms_come_through_an_override(tmp_path):
 
 @pytest.mark.parametrize("value", ["2026-01-01", "{when: 2026-01-01}", ".nan", "{1: 2}"])
 def test_an_option_of_vllms_that_is_no_plain_value_is_refused_in_one_line(tmp_path, value):
-<<<<<<< ours
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"(  vllm:.*\n)", rf"\1    load_format: {value}\n", DEMO, count=1))
-=======
-    (path := tmp_path / "params.yaml").write_text(
-        re.sub(r"(  vllm:.*\n)", rf"\1    load_format: {value}\n", DEMO, count=1)
-    )
->>>>>>> theirs
     with pytest.raises(UserError, match=r"engine\.vllm\.load_format is or holds .*: engine\.vllm\.load_format"):
         load_params(path)
 
