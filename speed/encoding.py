@@ -1,6 +1,6 @@
 """How fast judge prompts become token ids, and how long an engine's loop waits for them.
 
-    python speed/encoding.py [--prompts 2048] [--step-ms 20]
+    python speed/encoding.py [--prompts 1536] [--step-ms 40]
 
 Run from the root of a clone. The tokenizer has Llama 3's template, pre-tokenizer and 256 special tokens, and a small
 vocabulary (tests/chat_models.py). The loop takes 8 prompts a step and then sleeps, as one that waits for a GPU.
@@ -40,7 +40,7 @@ def judge_prompts(n: int) -> list[Request]:
     return found
 
 
-def main(prompts: Annotated[int, typer.Option()] = 2048, step_ms: Annotated[float, typer.Option()] = 20) -> None:
+def main(prompts: Annotated[int, typer.Option()] = 1536, step_ms: Annotated[float, typer.Option()] = 40) -> None:
     requests, tokenizer = judge_prompts(prompts), llama3()
     next(encode(tokenizer, requests[:1], 8192))  # what is made once
     begun, cpu = time.monotonic(), time.process_time()

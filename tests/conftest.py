@@ -29,7 +29,14 @@ def smollm2(tmp_path_factory) -> Path:
     return folder
 
 
-LONG = ["test_pipeline.py", "test_real_model.py", "test_kill.py", "test_experiments.py", "test_engine_ray.py"]
+LONG = [
+    "test_pipeline.py",
+    "test_real_model.py",
+    "test_kill.py",
+    "test_experiments.py",
+    "test_engine_ray.py",
+    "test_ray_cluster.py",
+]
 
 
 def pytest_collection_modifyitems(items) -> None:
