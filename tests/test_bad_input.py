@@ -75,6 +75,7 @@ def test_the_shipped_params_are_in_order(project):
         ("judge.temprature", 0.3, ["judge.temprature", "'temperature'"]),
         ("engine.vllm.max_model_len", 8192, ["engine.vllm.max_model_len can't be set", "engine.max_context"]),
         ("engine.vllm.data_parallel_size", 8, ["engine.vllm.data_parallel_size can't be set", "resources.workers"]),
+        ("engine.vllm.logprobs_mode", "raw_logits", ["logprobs_mode can't be set: benchmarks read the model's own"]),
         ("rho", 1.5, ["rho is 1.5", "[0, 1]"]),
         ("rho", "scheduled", ["'scheduled'", "schedule"]),
         ("iterations.m2.rho", -0.1, ["rho is -0.1", "[0, 1]", '"balanced"', "(params.yaml: iterations.m2.rho)"]),

@@ -20,7 +20,7 @@ from metareward.engines.common.load import load_engine
 from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.engines.judges import load_judge
 from metareward.engines.openai import chat
-from metareward.engines.vllm.options import SET_BY, UNDECISIVE, check_options, vllm_options
+from metareward.engines.vllm.options import FIXED, SET_BY, UNDECISIVE, check_options, vllm_options
 from metareward.errors import UserError
 from metareward.load_params import load_params
 from metareward.params import BenchmarkJudge, JudgeEndpoint
@@ -129,7 +129,7 @@ def test_the_options_are_those_of_the_installed_vllm():
     from vllm import EngineArgs
 
     assert vllm_options() == {field.name for field in fields(EngineArgs)}
-    assert vllm_options() > SET_BY.keys() | UNDECISIVE
+    assert vllm_options() > SET_BY.keys() | FIXED.keys() | UNDECISIVE
     check_options(["max_num_seqs", "quantization", "kv_cache_dtype"])
     with pytest.raises(UserError, match=r"vllm\.gpu_memory_utilisation is no option.*mean 'gpu_memory_utilization'"):
         check_options(["max_num_seqs", "gpu_memory_utilisation"])

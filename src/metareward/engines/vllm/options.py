@@ -27,10 +27,13 @@ SET_BY = {
     "nnodes": "resources.tensor_parallel",
     "device_ids": "resources.workers",
     "distributed_executor_backend": "resources.ray",
-    "generation_config": "respond.temperature and its like",
-    "override_generation_config": "respond.temperature and its like",
-    "logprobs_mode": "benchmarks.alpaca_eval.judge.logprobs",
-    "disable_log_stats": "nothing: its counts are always kept",
+}
+# What is always the same here, and why
+FIXED = {
+    "generation_config": "temperature, top_p and max_tokens are those of params, also where the model brings its own",
+    "override_generation_config": "temperature, top_p and max_tokens are those of params",
+    "logprobs_mode": "benchmarks read the model's own distribution",
+    "disable_log_stats": "its counts are always kept",
 }
 COPIES = "data_parallel"  # options that begin so, of vLLM's own copies of the model: resources.workers says how many
 
@@ -78,15 +81,15 @@ def check_options(options: Collection[str]) -> None:
     """Raise UserError for an option that this project sets itself, or that the installed vLLM does not have."""
     for option in options:
         key = "resources.workers" if option.startswith(COPIES) else SET_BY.get(option)
-        if key:
+        why = f"it is what {key} says" if key else FIXED.get(option)
+        if why:
             raise UserError(
-                f"engine.vllm.{option} can't be set: it is what {key} says. Hint: remove the line. "
-                f"(params.yaml: engine.vllm.{option})"
+                f"engine.vllm.{option} can't be set: {why}. Hint: remove the line. (params.yaml: engine.vllm.{option})"
             )
     known = vllm_options()
     for option in options:
         if known and option not in known:
-            near = difflib.get_close_matches(option, sorted(known - SET_BY.keys()), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(option, sorted(known - SET_BY.keys() - FIXED.keys()), n=1, cutoff=0.5)
             hint = f"Do you mean {near[0]!r}?" if near else "They are the fields of vllm.EngineArgs."
             raise UserError(f"engine.vllm.{option} is no option of vLLM's. {hint} (params.yaml: engine.vllm.{option})")
 
