@@ -2,6 +2,7 @@
 
     python speed/training.py model 1b FOLDER     # a Llama of random weights, of 135m, 1b, 3b or 8b parameters
     python speed/training.py steps FOLDER        # SFT and DPO by the pipeline's own functions
+    python speed/training.py steps FOLDER --launch accelerate/fsdp2.yaml   # by as many processes as there are GPUs
 
 Run from the root of a clone. What a step costs does not depend on what the weights are.
 """
@@ -9,6 +10,7 @@ Run from the root of a clone. What a step costs does not depend on what the weig
 import itertools
 import os
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -23,9 +25,12 @@ import torch
 import typer
 
 from metareward.load_params import load_params
+from metareward.params import Lora, Train
 from metareward.tables import empty_table
 from metareward.training import loop
 from metareward.training.dpo import train_dpo
+from metareward.training.launch import launched
+from metareward.training.processes import this_process
 from metareward.training.sft import train_sft
 
 SHAPES = {  # hidden size, feed-forward size, layers, heads, key heads, vocabulary, tied: SmolLM2's, Llama 3.x's
@@ -87,13 +92,20 @@ def steps(
     micro_batch: Annotated[int, typer.Option(help="of them at once")] = 4,
     words: Annotated[int, typer.Option(help="of a prompt, and of each text; about 1.3 tokens each")] = 300,
     count: Annotated[int, typer.Option(help="steps, the first two not counted")] = 6,
-    checkpointing: Annotated[bool, typer.Option(help="gradient checkpointing of DPO")] = False,
+    checkpointing: Annotated[bool, typer.Option(help="gradient checkpointing")] = False,
+    lora: Annotated[int, typer.Option(help="rank of adapters; 0: all weights are trained")] = 0,
+    launch: Annotated[str | None, typer.Option(help="as resources.launch")] = None,
+    only: Annotated[str | None, typer.Option(help="SFT or DPO")] = None,
 ) -> None:
     """Train on made-up texts, and print what the steps took."""
     params = load_params(Path("profiles/demo.yaml"))
+    if launched(params.resources.model_copy(update={"launch": launch})):
+        return
     common = {"batch_size": batch, "micro_batch_size": micro_batch, "max_steps": count, "max_length": 8192}
-    sft = params.sft.model_copy(update=common)
-    dpo = params.dpo.model_copy(update=common | {"gradient_checkpointing": checkpointing})
+    common["gradient_checkpointing"] = checkpointing
+    sft, dpo = params.sft.model_copy(update=common), params.dpo.model_copy(update=common)
+    adapters = Lora(r=lora, alpha=2 * lora, dropout=0.0, targets="all-linear") if lora else None
+    weights = Train(lora=adapters, save_dtype="bfloat16", optimizer="adamw")
     known = Path(params.prompts.file).read_text().split()
     texts = [" ".join(random.Random(place).choices(known, k=words)) for place in range(batch * count)]
     asked = [[{"role": "user", "content": text}] for text in texts]
@@ -104,16 +116,27 @@ def steps(
     pairs = pairs.with_columns(
         rejected=pl.Series(texts[::-1]), chosen_finish=pl.lit("stop"), rejected_finish=pl.lit("stop")
     ).filter(pl.col("chosen") != pl.col("rejected"))
+    process = this_process()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{device}; {folder}; {batch} a step, {micro_batch} at once, bf16 {loop.bfloat16_is_fast()}")
-    with tempfile.TemporaryDirectory() as temporary:
-        here = Path(temporary)
+    if process.is_main_process:
+        print(
+            f"{process.num_processes} process(es), {device}; {folder}; {batch} a step, {micro_batch} at once, "
+            f"bf16 {loop.bfloat16_is_fast()}, {launch or 'no launch file'}, adapters {adapters}, "
+            f"gradient checkpointing {checkpointing}"
+        )
+    here = Path(tempfile.gettempdir()) / f"steps-{os.environ.get('METAREWARD_LAUNCHER', os.getpid())}"
+    try:
         runs = {
-            "SFT": lambda: train_sft(folder, examples.select(empty_table("eft").columns), here / "sft", sft, here, 1),
-            "DPO": lambda: train_dpo(folder, pairs, here / "dpo", dpo, here, 1),
+            "SFT": lambda: train_sft(
+                folder, examples.select(empty_table("eft").columns), here / "sft", sft, here, 1, weights=weights
+            ),
+            "DPO": lambda: train_dpo(folder, pairs, here / "dpo", dpo, here, 1, weights=weights),
         }
         for name, run in runs.items():
-            report(name, run, batch, count)
+            if name == (only or name):
+                report(name, run, batch, count)
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
 
 
 def report(name: str, run: Any, batch: int, count: int) -> None:
@@ -137,6 +160,8 @@ def report(name: str, run: Any, batch: int, count: int) -> None:
     taken = [after - before for before, after in itertools.pairwise(ends)][WARM_UP - 1 :]
     step = statistics.median(taken)
     tokens = metrics["tokens"] / (metrics["rows_trained"] + metrics.get("not_reached", 0)) * batch
+    if not this_process().is_main_process:
+        return
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak()
     print(
         f"{name}: {step:.3f} s a step of {tokens:.0f} tokens, {tokens / step:.0f} tokens/s, peak {peak / 1e9:.1f} GB; "

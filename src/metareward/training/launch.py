@@ -37,7 +37,7 @@ def launched(resources: Resources) -> bool:
     if gpus and processes > gpus:
         raise UserError(f"processes is {processes}, but {gpus} GPUs are visible. (params.yaml: resources.processes)")
     world = processes * launch.machines
-    if world == 1:
+    if world == 1 and (launch.kind == "ddp" or not gpus):  # FSDP and DeepSpeed can keep a part of a model off one GPU
         if gpus > 1:  # one of them, and not torch's DataParallel over all
             os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         return False
