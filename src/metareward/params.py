@@ -1,5 +1,6 @@
 """Every knob of params.yaml, typed; load_params.py reads them, and spelling.py the spellings of a type."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -108,9 +109,36 @@ class BenchmarkJudge(_Section):
     chat_template_kwargs: dict[str, Scalar] = {}  # variables of its own template; openai: none
 
 
+class SamplingSettings(_Section):
+    temperature: NotNegative
+    top_p: Annotated[StrictFloat, Field(gt=0, le=1), _NUMBER]
+    max_tokens: Count
+
+
+GENERATED_PROMPTS = "data/prompts/generated.jsonl"  # what the stage generate-prompts writes
+
+
+class GeneratePrompts(SamplingSettings):
+    """New prompts in the manner of seed prompts."""
+
+    n: Count  # to write
+    seeds: Text  # JSON Lines, as prompts.file
+    template: Text  # a text with {shots}
+    checkpoint: Literal["seed", "sft"]  # that writes them
+    shots: Count  # seed prompts that a request shows
+    similarity: Fraction  # ROUGE-L to an earlier prompt above which a new one is dropped
+    attempts: Count  # requests for each prompt that is wanted, at most
+
+
 class Prompts(_Section):
     file: Text  # JSON Lines: prompt and, if known, category
     per_iteration: Count
+    generate: GeneratePrompts
+
+    @property
+    def generated(self) -> bool:
+        """Whether the pool is what the stage generate-prompts writes; else that stage does nothing."""
+        return PurePath(self.file) == PurePath(GENERATED_PROMPTS)
 
 
 class TemplateFiles(_Section):
@@ -163,12 +191,6 @@ class Formats(NamedTuple):
     judge: ScoreFormat
     meta_judge: WinnerFormat
     compare: WinnerFormat
-
-
-class SamplingSettings(_Section):
-    temperature: NotNegative
-    top_p: Annotated[StrictFloat, Field(gt=0, le=1), _NUMBER]
-    max_tokens: Count
 
 
 class Samples(SamplingSettings):

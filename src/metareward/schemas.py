@@ -73,6 +73,20 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("prompt_id",),
     ),
+    "new_prompts": Schema(
+        "a prompt that a checkpoint wrote for the pool, or a text that came to nothing",
+        {
+            "request_id": ("String", "the request: which seed prompts were shown"),
+            "position": ("Int64", "from 0, in the order of the requests"),
+            "prompt": ("String?", "the prompt; null: none can be read"),
+            **_THOUGHT,
+            "dropped": ("String?", "why it is not in the pool; null: it is"),
+            "similar_to": ("String?", "dropped for its likeness: the earlier prompt"),
+            "similarity": ("Float64?", "their ROUGE-L"),
+            **_END,
+        },
+        ("position",),
+    ),
     "responses": Schema(
         "a response of a checkpoint to a prompt",
         {

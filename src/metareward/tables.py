@@ -151,6 +151,11 @@ def write_json(values: Any, path: Path) -> None:
     write_text(json.dumps(values, indent=2) + "\n", path)
 
 
+def write_lines(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write JSON Lines, renamed into place like a table."""
+    write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+
+
 def write_text(text: str, path: Path) -> None:
     """Write a text in UTF-8, renamed into place like a table."""
     with _renamed(path) as temporary:

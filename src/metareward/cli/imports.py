@@ -3,9 +3,9 @@
 What was left out, and why, is said in counts that add up to what was read.
 """
 
-import json
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +36,7 @@ def oasst(
     For eft.source: ranked. --held-out makes the file that evaluate.judged names, of prompts that are not in the other.
     """
     from metareward.inputs.oasst import read_oasst, split_prompts
-    from metareward.tables import write_text
+    from metareward.tables import write_lines
 
     files = {out: force, **({held_out_to: force} if held_out else {})}
     _check_free(files)
@@ -46,9 +46,9 @@ def oasst(
         raise UserError(f"{file} has no prompt with two ranked replies in the language {language}. (--language)")
     chosen = split_prompts(found, held_out)
     kept = [prompt for prompt in found.prompts if prompt not in chosen]
-    write_text(_ranked_lines(found, kept), out)
+    write_lines(_ranked_rows(found, kept), out)
     if held_out:
-        write_text(_ranked_lines(found, [prompt for prompt in found.prompts if prompt in chosen]), held_out_to)
+        write_lines(_ranked_rows(found, [prompt for prompt in found.prompts if prompt in chosen]), held_out_to)
     n_out = sum(len(found.prompts[prompt]) for prompt in chosen)
     print(f"{out}: {found.kept - n_out:,} ranked replies to {len(kept):,} prompts")
     if held_out:
@@ -76,7 +76,7 @@ def prompts(
     conversations.
     """
     from metareward.inputs.prompt_files import read_prompt_file
-    from metareward.tables import write_text
+    from metareward.tables import write_lines
 
     _check_free({out: force})
     pool = read_prompt_file(file, prompt, category, added, max_chars)
@@ -84,10 +84,7 @@ def prompts(
     _say_counts("rows", len(pool.prompts), pool.out)
     if not pool.prompts:
         raise UserError(f"{file} has no prompt that could be used. Hint: --prompt COLUMN names another column. (FILE)")
-    write_text(
-        "".join(_line({"prompt": text, **({"category": kind} if kind else {})}) for text, kind in pool.prompts.items()),
-        out,
-    )
+    write_lines(({"prompt": text} | ({"category": kind} if kind else {}) for text, kind in pool.prompts.items()), out)
     print(f"{out}: {len(pool.prompts):,} prompts")
     _say_next({out: "prompts.file"})
 
@@ -98,17 +95,11 @@ def _check_free(files: dict[Path, bool]) -> None:
             raise UserError(f"{path} is there already. Hint: --force writes over it, --out names another file")
 
 
-def _ranked_lines(found: "Ranked", prompts: list[str]) -> str:
+def _ranked_rows(found: "Ranked", prompts: list[str]) -> Iterator[dict[str, object]]:
     """Rows of inputs/replies.py; the id says where in the export a reply stands."""
-    return "".join(
-        _line({"prompt": prompt, "response": response, "rank": rank, "message_id": id_})
-        for prompt in prompts
-        for rank, response, id_ in found.prompts[prompt]
-    )
-
-
-def _line(row: dict[str, object]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    for prompt in prompts:
+        for rank, response, id_ in found.prompts[prompt]:
+            yield {"prompt": prompt, "response": response, "rank": rank, "message_id": id_}
 
 
 def _say_oasst(file: Path, found: "Ranked") -> None:

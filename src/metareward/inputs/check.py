@@ -1,31 +1,25 @@
 """Every file that params name, read before anything runs."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.formats import check_formats
 from metareward.inputs.launch_file import check_launch
 from metareward.inputs.length_control import read_length_control
-from metareward.inputs.pool import read_prompts
+from metareward.inputs.pool import check_size, read_prompts
 from metareward.inputs.questions import benchmarks_on, read_questions
 from metareward.inputs.replies import read_replies
 from metareward.inputs.reward_model import check_reward_model
 from metareward.params import BenchmarkJudge, Benchmarks, Eft, Params
 from metareward.templates.chats import CATEGORIES, FIELDS, load_chats, read_categories
-from metareward.templates.texts import load_templates
+from metareward.templates.texts import load_new_prompt_template, load_templates
 
 
 def check_inputs(params: Params) -> None:
     """Read every file that params name, so that a mistake in one stops a run before any model loads."""
     templates = load_templates(params.templates)
-    pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
-    needed = params.prompts.per_iteration * len(params.iterations)
-    if pool.height < needed:
-        raise UserError(
-            f"{params.prompts.file} has {pool.height} different prompts; {len(params.iterations)} iterations of "
-            f"{params.prompts.per_iteration} need {needed}. (params.yaml: prompts.per_iteration)"
-        )
+    _check_pool(params)
     check_formats(params)
     check_launch(params)
     read_eft(params.eft, templates, formats_of(params))
@@ -38,6 +32,28 @@ def check_inputs(params: Params) -> None:
     _check_judges(params)
     if params.reward_model is not None:
         check_reward_model(params.reward_model)
+
+
+def _check_pool(params: Params) -> None:
+    """Read the pool; one that a stage is to write may not be there yet, so what that stage reads is read."""
+    prompts, generate, n = params.prompts, params.prompts.generate, len(params.iterations)
+    load_new_prompt_template(generate.template)
+    if not prompts.generated:
+        check_size(read_prompts(Path(prompts.file), "params.yaml: prompts.file"), prompts, n)
+        return
+    if PurePath(generate.seeds) == PurePath(prompts.file):
+        raise UserError(f"seeds is {generate.seeds}, which is to be written. (params.yaml: prompts.generate.seeds)")
+    seeds = read_prompts(Path(generate.seeds), "params.yaml: prompts.generate.seeds")
+    if seeds.height < generate.shots:
+        raise UserError(
+            f"shots is {generate.shots}, and {generate.seeds} has {seeds.height} different prompts. "
+            "(params.yaml: prompts.generate.shots)"
+        )
+    if generate.n < prompts.per_iteration * n:
+        raise UserError(
+            f"n is {generate.n}; {n} iterations of {prompts.per_iteration} need {prompts.per_iteration * n}. "
+            "(params.yaml: prompts.generate.n)"
+        )
 
 
 def _check_benchmarks(benchmarks: Benchmarks) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
+from metareward.errors import UserError
 from metareward.ids import content_id
 from metareward.inputs.lines import read_rows
+from metareward.params import Prompts
 from metareward.tables import TABLES
 
 
@@ -20,6 +22,17 @@ def read_prompts(path: Path, key: str) -> pl.DataFrame:
     ]
     frame = pl.DataFrame(rows, schema=dict(TABLES["prompts"].columns))
     return frame.unique("prompt_id", keep="first", maintain_order=True)
+
+
+def check_size(pool: pl.DataFrame, prompts: Prompts, n_iterations: int) -> None:
+    """Raise UserError when a pool has fewer prompts than the iterations take."""
+    needed = prompts.per_iteration * n_iterations
+    if pool.height < needed:
+        more = "; prompts.generate says how many to write and how often to try" if prompts.generated else ""
+        raise UserError(
+            f"{prompts.file} has {pool.height} different prompts; {n_iterations} iterations of {prompts.per_iteration} "
+            f"need {needed}{more}. (params.yaml: prompts.per_iteration)"
+        )
 
 
 def slice_prompts(pool: pl.DataFrame, size: int, position: int, seed: int) -> pl.DataFrame:

@@ -15,7 +15,8 @@ ALSO = "metareward check names all such files"
 def input_paths(params: Params) -> dict[str, Path]:
     """Every file and folder of this machine that params name, by its key."""
     sections = {
-        "prompts": {"file": params.prompts.file},
+        "prompts": {} if params.prompts.generated else {"file": params.prompts.file},
+        "prompts.generate": params.prompts.generate.model_dump(include={"seeds", "template"}),
         "templates": params.templates.model_dump(),
         "eft": params.eft.model_dump(include={"file", "meta_judge", "compare"}),
         "evaluate": params.evaluate.model_dump(include={"prompts", "judged"}),

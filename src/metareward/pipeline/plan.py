@@ -10,7 +10,7 @@ from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.params import JudgeEndpoint, Params
-from metareward.templates.texts import Templates
+from metareward.templates.texts import Templates, load_new_prompt_template
 
 CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
 CHAT_TOKENS = 31  # around a prompt, by SmolLM2's template: marks of turns and a system prompt; Llama 3's are fewer
@@ -64,12 +64,13 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
 
     Battles are as many as there are when every judgment is valid, so meta-judge is an upper bound.
     """
-    pool = read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
-    prompt = mean_tokens(pool["prompt"])
+    prompt = mean_tokens(_pool(params)["prompt"])
     n_prompts, n, m = params.prompts.per_iteration, params.respond.n, params.judge.n
     judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle += 2 * lengths.judgment
+    if params.prompts.generated:
+        yield _new_prompts(params, data)
     if params.eft.seed_judges:
         yield _ranked_replies(params, templates, lengths, data)
     for name in params.checkpoints[2:]:
@@ -82,6 +83,22 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
         yield load_of(f"judge@{name}", [asks], [folder / "judgments.parquet"])
         yield load_of(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
+
+
+def _pool(params: Params) -> pl.DataFrame:
+    """The pool of prompts, or the seed prompts where it is yet to be written."""
+    if params.prompts.generated and not Path(params.prompts.file).exists():
+        return read_prompts(Path(params.prompts.generate.seeds), "params.yaml: prompts.generate.seeds")
+    return read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")
+
+
+def _new_prompts(params: Params, data: Path) -> Load:
+    """The requests for new prompts, were none of them dropped; each shows as many seed prompts as params say."""
+    settings = params.prompts.generate
+    seeds = read_prompts(Path(settings.seeds), "params.yaml: prompts.generate.seeds")["prompt"]
+    asked = len(load_new_prompt_template(settings.template)) / CHARS_PER_TOKEN + settings.shots * mean_tokens(seeds)
+    parts = [(settings.n, 1, asked, mean_tokens(seeds, settings.max_tokens))]
+    return load_of("generate-prompts", parts, [data / "prompts" / "generated.parquet"])
 
 
 def _ranked_replies(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Load:

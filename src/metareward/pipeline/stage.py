@@ -6,6 +6,7 @@ from pathlib import Path
 from metareward.ids import content_seed
 
 MODELS = Path("models")
+PROMPTS = Path("data/prompts")
 EFT = Path("data/eft")
 TRAINING = Path("data/training")
 SUMMARIES = Path("data/summaries")

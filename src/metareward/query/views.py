@@ -37,6 +37,7 @@ def _of_iteration(table: str, *names: str) -> BaseView:
 
 VIEWS: dict[str, BaseView] = {
     "prompts": _of_iteration("prompts"),
+    "new_prompts": BaseView("new_prompts", ("data/prompts/generated.parquet",)),
     # the table with duplicates marked holds all of the other one
     "responses": _of_iteration("responses", "{unique_responses,responses}"),
     "judgments": _of_iteration("judgments"),

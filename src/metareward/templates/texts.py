@@ -61,6 +61,14 @@ def check_placeholders(text: str, fields: Collection[str], what: str, where: str
         raise UserError(f"{what} has {{{field}}}, which nothing fills; known: {known}. {where}")
 
 
+def load_new_prompt_template(path: str) -> str:
+    """The text that asks for a new prompt. Raises UserError when the file is missing or has other placeholders."""
+    where = "(params.yaml: prompts.generate.template)"
+    text = read_text(Path(path), where).strip()
+    check_placeholders(text, {"shots"}, path, where)
+    return text
+
+
 def load_templates(files: TemplateFiles) -> Templates:
     """The texts of the template files.
 
