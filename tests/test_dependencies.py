@@ -15,7 +15,10 @@ sys.path.insert(0, str(ROOT / "docs"))
 import reruns  # noqa: E402
 
 STAGES = reruns.stages()
-GENERATING = {"generate-prompts", "eft-judge", "respond", "judge", "meta-judge", "strong-respond", "evaluate", "compare", "answer"}
+GENERATING = {
+    *("generate-prompts", "eft-judge", "respond", "judge", "meta-judge", "strong-respond", "evaluate", "compare"),
+    "answer",
+}
 GRADING = {"strong-judge", "categories", "grade"}  # they ask a judge that params name apart, with an engine of its own
 WINGS = [
     *("templates", "inputs", "engines", "roles", "selection", "training", "evaluation", "pipeline", "query", "explore"),
