@@ -183,9 +183,10 @@ def test_check_and_plan_know_a_pool_that_is_yet_to_be_written(clone):
         "s#^    template: .*#    template: templates/rubric.txt#": "has no {shots}",
         "s#^    seeds: .*#    seeds: data/prompts/generated.jsonl#": "prompts.generate.seeds)",
     }.items():
+        clone.run("git checkout --quiet -- params.yaml")
         printed = clone.run(f"sed --in-place '{change}' params.yaml; metareward check", returncode=2)
         assert expected in printed, printed
-        clone.run("git checkout --quiet -- params.yaml")
+    clone.run("git checkout --quiet -- params.yaml")
 
 
 def test_a_pool_that_came_out_too_small_is_refused_where_it_is_used(clone):

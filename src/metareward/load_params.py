@@ -4,7 +4,7 @@ import difflib
 import re
 import warnings
 from math import inf
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from metareward.errors import UserError, shown
-from metareward.params import Params, VllmEngine
+from metareward.params import GENERATED_PROMPTS, Params, VllmEngine
 from metareward.spelling import Respelled
 from metareward.text_files import read_text
 
@@ -140,6 +140,12 @@ def _check_together(params: Params, source: str) -> None:
         raise UserError(
             "train_judge is true, but reward_model scores the responses, so no judgments are there to battle; "
             f"it must be false. ({source}: iterations.{trained[0]}.train_judge)"
+        )
+    seeds = params.prompts.generate.seeds
+    if PurePath(seeds) == PurePath(GENERATED_PROMPTS):
+        raise UserError(
+            f"seeds is {seeds}, which is what is to be written from them; it must be another file of prompts. "
+            f"({source}: prompts.generate.seeds)"
         )
     if params.engine.name == "openai" and not params.resources.base_url:
         raise UserError(

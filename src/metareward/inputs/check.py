@@ -1,6 +1,6 @@
 """Every file that params name, read before anything runs."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
@@ -41,8 +41,6 @@ def _check_pool(params: Params) -> None:
     if not prompts.generated:
         check_size(read_prompts(Path(prompts.file), "params.yaml: prompts.file"), prompts, n)
         return
-    if PurePath(generate.seeds) == PurePath(prompts.file):
-        raise UserError(f"seeds is {generate.seeds}, which is to be written. (params.yaml: prompts.generate.seeds)")
     seeds = read_prompts(Path(generate.seeds), "params.yaml: prompts.generate.seeds")
     if seeds.height < generate.shots:
         raise UserError(
