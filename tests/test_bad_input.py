@@ -257,6 +257,12 @@ def test_model_folder(project):
     refused(project, "no chat template")
     (model / "chat_template.jinja").write_text("{{ messages }}")
     assert check(project).returncode == 0
+    set_param(project, "resources.gpu_memory", 0.01)
+    assert "whether it fits a GPU is not known: my-model/config.json is a None" in check(project).stdout
+    shape = {"num_hidden_layers": 2, "hidden_size": 512, "intermediate_size": 512, "num_attention_heads": 4}
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 1000, **shape}
+    (model / "config.json").write_text(json.dumps(config))
+    refused(project, "sft takes about", "GB of each GPU, which has 0.01", "(params.yaml: resources.gpu_memory)")
     set_param(project, "seed_model", "./typo")
     refused(project, "./typo", "no such folder")
 

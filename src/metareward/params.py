@@ -96,6 +96,7 @@ class Resources(_Section):
     unreadable_after: CountOrNull  # judgments: stop if more than half of the first so many are; null: never
     processes: CountOrNull  # training: on each machine; null: one for each visible GPU, or one where there is none
     launch: TextOrNull  # training: accelerate's configuration file of several processes; null: each holds all (DDP)
+    gpu_memory: Annotated[Annotated[StrictFloat, Field(gt=0), _NUMBER] | None, _NULL]  # GB of one GPU; null: unknown
     save_steps: CountOrNull  # training: optimizer steps between two saved states; null: a killed run starts anew
     wait_hours: NotNegative  # for another process that is making just what a stage needs; 0: fail at once
 

@@ -18,6 +18,7 @@ def check() -> None:
     from metareward.load_params import load_params
     from metareward.pipeline.clones import check_present, only_here
     from metareward.pipeline.dvc_locks import LIST, mend_lock_list
+    from metareward.pipeline.fit import check_fit, seed_shape
     from metareward.pipeline.machine import other_engines
     from metareward.templates.texts import load_templates
     from metareward.training.optimizer import demand_optimizer
@@ -39,6 +40,12 @@ def check() -> None:
     for where, judge in judges_of(params).items():
         check_judge(judge, params.resources, where)
     print(f"params.yaml and its files are in order: checkpoints {', '.join(params.checkpoints)}")
+    if params.resources.gpu_memory:
+        shape, where = seed_shape(params)
+        if shape:
+            check_fit(params, shape)
+        else:
+            print(f"whether it fits a GPU is not known: {where} (params.yaml: resources.gpu_memory)")
     for line in describe_benchmarks(params.benchmarks):
         print(line)
     if params.reward_model is not None:

@@ -19,13 +19,14 @@ def plan(
     judgment_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
     verdict_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
 ) -> None:
-    """What a run will ask for: requests and tokens of each stage, disk, and time at a given speed.
+    """What a run will ask for: requests and tokens of each stage, memory of a GPU, disk, and time at a given speed.
 
     Nothing is loaded or run. Where a stage has run already, what it wrote stands beside.
     """
     from rich.console import Console
     from rich.table import Table
 
+    from metareward.cli.memory import memory_lines
     from metareward.inputs.questions import read_questions
     from metareward.load_params import load_params
     from metareward.pipeline.benchmark_plan import (
@@ -75,9 +76,8 @@ def plan(
     print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e6:,.1f} MB")
     for line in price_lines(judged):
         print(line)
-    if (seed := next((p for p in (Path("models/seed"), Path(params.seed_model)) if p.is_dir()), None)) is not None:
-        size = sum(file.stat().st_size for file in seed.rglob("*") if file.is_file())
-        print(f"checkpoints: {len(params.checkpoints)} of {size / 1e9:.2f} GB each")
+    for line in memory_lines(params, gpus):
+        print(line)
     if prefill_rate and decode_rate:
         hours = busy / 3600
         print(f"time: {timedelta(seconds=total)} of generation, {hours:.2f} GPU-hours; training is not counted")
