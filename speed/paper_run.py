@@ -42,7 +42,7 @@ def paper_run(folder: Path, scale: Annotated[int, typer.Option(help="times the p
     started = time.perf_counter()
     folder.mkdir(parents=True)
     draws = Draws(1)
-    params = prepare(folder, draws, scale)
+    params = prepare(folder, draws, 5000 * scale)
     for iteration in params.iterations:
         make_iteration(folder, draws, iteration, params)
         print(f"{time.perf_counter() - started:5.0f} s: {iteration}", flush=True)
@@ -65,14 +65,17 @@ def paper_run(folder: Path, scale: Annotated[int, typer.Option(help="times the p
     print(f"{time.perf_counter() - started:5.0f} s: the run is in {folder}, {size:.1f} GB of tables")
 
 
-def prepare(folder: Path, draws: Draws, scale: int) -> Params:
-    """The paper's params, templates and samples, and a pool of made-up prompts; EFT examples are the project's own."""
-    for name in ("templates", "data/samples"):
+def prepare(folder: Path, draws: Draws, n_prompts: int) -> Params:
+    """The paper's params with n_prompts an iteration, its templates and samples, and a pool of made-up prompts.
+
+    EFT examples are the project's own.
+    """
+    for name in ("templates", "accelerate", "data/samples"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "data/benchmarks").mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
     text = (ROOT / "profiles/paper.yaml").read_text()
-    n_iterations, n_prompts = 4, 5000 * scale
+    n_iterations = 4
     for old, new in {
         "source: ranked ": "source: examples ",
         "file: inputs/ranked_replies.jsonl": "file: data/samples/eft.jsonl",
