@@ -71,6 +71,13 @@ def test_a_run_gives_all_rows_and_a_second_one_asks_for_nothing(tmp_path):
     assert again.asked == []
 
 
+def test_the_name_of_a_folder_is_no_pattern_and_holds_no_values(tmp_path, every_list_a_part):
+    """Polars would look for other files where a path has brackets, and make a column of a=1."""
+    table = run(Echo(), REQUESTS, Journal(tmp_path / "a=1 [b] *", "f"))
+    assert rows(table) == EXPECTED
+    assert run(Echo(), REQUESTS, Journal(tmp_path / "a=1 [b] *", "f")).equals(table)
+
+
 def test_batches_that_come_fast_are_gathered_into_one_part(tmp_path):
     run(Echo(), REQUESTS, Journal(tmp_path, "f"))
     assert len(parts(tmp_path)) == 1

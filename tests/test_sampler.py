@@ -102,6 +102,28 @@ def test_an_edit_makes_a_journal_stale_if_the_module_decides_texts_and_else_does
     assert "src/metareward/engines/common/chat.py" in stale
 
 
+def test_requests_that_differ_in_anything_are_other_bytes_and_none_run_into_each_other():
+    user, sampling = [{"role": "user", "content": "ab"}], Sampling(0.8, 0.95, 8)
+    said = {"role": "assistant", "content": "c"}
+    requests = [
+        Request("r", user, 1, sampling, 1),
+        Request("r1", user, 1, sampling, 1),
+        Request("r", [{"role": "user", "content": "ac"}], 1, sampling, 1),
+        Request("r", [{"role": "usera", "content": "b"}], 1, sampling, 1),
+        Request("r", [*user, said], 1, sampling, 1),
+        Request("r", [user[0] | {"assistant": "c"}], 1, sampling, 1),
+        Request("r", [*user, said, *user], 1, sampling, 1),
+        Request("r", user, 2, sampling, 1),
+        Request("r", user, 1, Sampling(0.8, 0.95, 9), 1),
+        Request("r", user, 1, sampling, 2),
+        Request("r", user, 1, sampling, 1, 1),
+        Request("r", [{"role": "user", "content": "\ud800"}], 1, sampling, 1),  # half a character, from a user's file
+    ]
+    found = [sampler._bytes_of(request) for request in requests]
+    assert len(set(found)) == len(requests)
+    assert not any(one != other and other.startswith(one) for one in found for other in found)
+
+
 def test_the_models_files_are_read_once_by_all_stages_and_a_new_model_has_another_journal(tmp_path, monkeypatch):
     model, read, real = tmp_path / "model", [], hashlib.file_digest
     model.mkdir()

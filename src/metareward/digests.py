@@ -13,7 +13,7 @@ from pathlib import Path
 
 from metareward.ids import content_id
 
-LARGE = 64_000_000  # bytes: less is hashed in a tenth of a second
+LARGE = 64_000_000  # bytes: less is hashed in a moment
 KEPT_DAYS = 30.0  # since the last use
 
 
@@ -35,7 +35,7 @@ def _file_digest(file: Path, memory: Path | None) -> str:
         entry = memory / content_id(*before) if memory and size >= LARGE and changed % 10**9 else None
         if entry and (known := _look_up(entry)):
             return known
-        found = hashlib.file_digest(opened, "blake2b").hexdigest()
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
         if entry and _identity(os.fstat(opened.fileno())) == before:  # else it was written meanwhile
             _remember(entry, found)
         return found
@@ -51,7 +51,7 @@ def _look_up(entry: Path) -> str | None:
         os.utime(entry)
     except (OSError, UnicodeDecodeError):
         return None
-    return text if re.fullmatch("[0-9a-f]{128}", text) else None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
 def _remember(entry: Path, found: str) -> None:

@@ -95,8 +95,8 @@ class OwnText:
 
 def plain(text: str, keep_tags: bool = False) -> str:
     """The text in its plain spelling, line breaks as they are."""
-    text = text.translate(_PLAIN)
-    return text if keep_tags else _FORMATTING.sub("", text)
+    text = text if text.isascii() else text.translate(_PLAIN)
+    return text if keep_tags or "<" not in text else _FORMATTING.sub("", text)
 
 
 def own_text(text: str, closing_code: bool = False, keep_tags: bool = False) -> OwnText:
@@ -106,7 +106,9 @@ def own_text(text: str, closing_code: bool = False, keep_tags: bool = False) -> 
     chat template began before the text did. closing_code: keep the code block that ends the text, if one does.
     keep_tags: keep those of formatting.
     """
-    text = _without(_QUOTED, _without(_DRAFT, plain(text, keep_tags), are_drafts=True), are_drafts=False)
+    text = plain(text, keep_tags)
+    if any(opening in text for opening in "<[\u25c1"):  # most texts hold no tag, and half a million are read
+        text = _without(_QUOTED, _without(_DRAFT, text, are_drafts=True), are_drafts=False)
     own: list[str] = []
     block: list[str] = []
     fence = ""
@@ -122,7 +124,7 @@ def own_text(text: str, closing_code: bool = False, keep_tags: bool = False) -> 
             end = stripped.find(mark, len(stripped) - len(stripped.lstrip(mark[0])))
             block, fence = ([], mark) if end < 0 else ([stripped[:end].lstrip(mark[0])], "")
         elif stripped and not stripped.startswith(">"):
-            line = " ".join(_STRUCK.sub("", line).split())
+            line = " ".join((_STRUCK.sub("", line) if "~~" in line else line).split())
             if not _RULE.fullmatch(line):
                 own.append(line)
                 block = []

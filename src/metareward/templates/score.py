@@ -8,6 +8,7 @@ that is refused carries its reason.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from metareward.params import ScoreFormat
 from metareward.templates.lines import NEAR, OwnText, all_text, ends_quotation, last_words, own_text, plain
@@ -213,8 +214,9 @@ def _last(found: list[_Verdict]) -> Score:
     return Score(None, "contradictory") if differs and last.score.value is not None else last.score
 
 
+@lru_cache(maxsize=1)  # the judgments of a response come one after the other
 def _claims(response: str, format_: ScoreFormat) -> Claims:
-    """What a response says of its own score: values, and the words before each."""
+    """What a response says of its own score: values, and the words before each. Nobody may change what is returned."""
     text, claims = plain(response), Claims()
     for claim in _CLAIM.finditer(text):
         words = last_words(text[max(0, claim.start() - NEAR) : claim.start()])

@@ -85,7 +85,7 @@ class Journal:
         number = int(self._parts[-1].stem) + 1 if self._parts else 0
         path = self.folder / f"{number:06}.parquet"
         temporary = self.folder / f".{path.name}.tmp"
-        frame = pl.DataFrame([_row(completion) for completion in completions], schema=COMPLETIONS)
+        frame = _frame(completions)
         with temporary.open("wb") as file:
             frame.write_parquet(file, compression="zstd", metadata={"fingerprint": self.fingerprint})
             file.flush()
@@ -103,8 +103,10 @@ class Journal:
 
     def read(self) -> pl.DataFrame:
         """All completions, sorted by request id and sample."""
-        frames = [pl.read_parquet(path) for path in self._parts]
-        return pl.concat([pl.DataFrame(schema=COMPLETIONS), *frames]).sort("request_id", "sample")
+        if not self._parts:
+            return pl.DataFrame(schema=COMPLETIONS)
+        rows = pl.read_parquet(self._parts, glob=False, hive_partitioning=False)
+        return rows.sort("request_id", "sample")
 
     def _take(self, path: Path) -> None:
         """Count a part that was found, or discard it."""
@@ -127,10 +129,13 @@ class Journal:
         self.n_tokens += int(frame["n_tokens"].sum())
 
 
-def _row(completion: Completion) -> dict[str, Any]:
-    first = completion.first_logprobs
-    tokens = None if first is None else [{"token": token, "logprob": logprob} for token, logprob in first]
-    return vars(completion) | {"first_logprobs": tokens}
+def _frame(completions: Sequence[Completion]) -> pl.DataFrame:
+    columns = {name: [getattr(completion, name) for completion in completions] for name in COMPLETIONS}
+    columns["first_logprobs"] = [
+        None if tokens is None else [{"token": token, "logprob": logprob} for token, logprob in tokens]
+        for tokens in columns["first_logprobs"]
+    ]
+    return pl.DataFrame(columns, schema=COMPLETIONS)
 
 
 def _completion(row: Mapping[str, Any]) -> Completion:

@@ -12,7 +12,7 @@ from metareward.digests import digest
 from metareward.engines.common.interface import Completion, Endpoint, Generator, Request
 from metareward.engines.common.journal import COMPLETIONS, Journal, fingerprint, run
 from metareward.engines.common.load import deciding_settings, load_engine
-from metareward.ids import content_id, content_seed
+from metareward.ids import content_seed
 from metareward.params import Engine, Params, Scalar
 
 PACKAGE = Path(__file__).parents[2]
@@ -43,11 +43,10 @@ class Sampler:
         requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
         watch: is given the completions as they come, and may stop the stage; what was generated stays in the journal.
         """
-        total, asked, seed = 0, hashlib.blake2b(), 0
+        total, asked, seed = 0, hashlib.sha256(), 0
         for request in requests():
             total += request.n
-            parts = (request.messages, request.n, request.sampling, request.seed, request.first_logprobs)
-            asked.update(content_id(request.id, *parts).encode())
+            asked.update(_bytes_of(request))
             seed = request.seed
         if not total:
             return pl.DataFrame(schema=COMPLETIONS)
@@ -91,6 +90,18 @@ class Sampler:
         if isinstance(self.model, Endpoint):
             return f"served as {self.model.model}"
         return digest(self.model, memory=self.work.parent / "digests")
+
+
+def _bytes_of(request: Request) -> bytes:
+    """All of a request, the texts as they are: half a million of several kilobytes are hashed before the first answer.
+
+    The lengths before them say where a text ends, so no two requests have the same bytes, nor two lists of them.
+    """
+    texts = [text for message in request.messages for pair in message.items() for text in pair]
+    lengths = [len(message) for message in request.messages], [len(text) for text in texts]
+    rest = (request.id, request.n, request.sampling, request.seed, request.first_logprobs, *lengths)
+    head = repr(rest)
+    return "".join([f"{len(head)} {head}", *texts]).encode(errors="surrogatepass")
 
 
 def text_code(engine: str) -> list[Path]:
