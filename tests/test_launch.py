@@ -154,13 +154,9 @@ frame.run(both)
 
 
 def test_ddp_is_what_no_file_says():
-    assert read_launch(None) == Launch("ddp", divides=False, machines=1)
+    assert read_launch(None) == Launch(divides=False, machines=1)
     found = {path.name: read_launch(str(path)) for path in (ROOT / "accelerate").iterdir()}
-    assert {name: (one.kind, one.divides) for name, one in found.items()} == {
-        "ddp.yaml": ("ddp", False),
-        "fsdp2.yaml": ("fsdp", True),
-        "deepspeed_zero3.yaml": ("deepspeed", True),
-    }
+    assert {name: one.divides for name, one in found.items()} == {"ddp.yaml": False, "fsdp2.yaml": True}
 
 
 FILES_SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "accelerate").iterdir()}
@@ -176,6 +172,7 @@ FILES_SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT /
         ("fsdp2", {"fsdp_version": 1}, "fsdp_version is 1; it must be 2"),
         ("fsdp2", {"fsdp_activation_checkpointing": True}, "sft.gradient_checkpointing and dpo.gradient_checkpointing"),
         ("fsdp2", {"distributed_type": "TPU"}, "distributed_type is 'TPU'; it must be one of MULTI_GPU, FSDP"),
+        ("fsdp2", {"distributed_type": ["FSDP"]}, "distributed_type is ['FSDP']; it must be one of MULTI_GPU, FSDP"),
         ("fsdp2", {"mixed_precision": "fp16"}, "mixed_precision is 'fp16'; it must be 'no'"),
         ("fsdp2", {"num_machines": 2}, "rdzv_backend is missing; it must be c10d"),
         ("fsdp2", {"num_machines": 2, "rdzv_backend": "c10d"}, "main_process_ip is missing"),
@@ -186,12 +183,12 @@ FILES_SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT /
         ),
         ("fsdp2", {"num_machines": 0}, "num_machines is 0"),
         ("fsdp2", {"fsdp_config": [1]}, "fsdp_config is [1]; it must be a mapping"),
-        ("deepspeed_zero3", {"zero3_save_16bit_model": False}, "zero3_save_16bit_model is False; it must be true"),
+        ("ddp", {"distributed_type": "DEEPSPEED"}, "distributed_type is DEEPSPEED, which trains weights in bfloat16"),
     ],
 )
 def test_a_launch_that_could_not_end_well_is_refused(tmp_path, name, changes, said):
     values = json.loads(json.dumps(FILES_SHIPPED[name]))
-    section = f"{values['distributed_type'].lower()}_config"
+    section = "fsdp_config"
     for key, value in changes.items():
         place = values[section] if key in values.get(section, {}) else values
         if value is None:

@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from metareward.errors import UserError, shown
 from metareward.load_params import read_yaml
 from metareward.params import Dpo, Params, Sft
 
-KINDS: dict[str, Literal["ddp", "fsdp", "deepspeed"]] = {"MULTI_GPU": "ddp", "FSDP": "fsdp", "DEEPSPEED": "deepspeed"}
+DIVIDES = {"MULTI_GPU": False, "FSDP": True}  # whether each GPU holds a part
 
 
 @dataclass(frozen=True)
 class Launch:
-    """kind: how a training is shared among GPUs; divides: whether each GPU holds a part of the weights, gradients and
-    optimizer states, or all of them; machines: how many take part; keys: of the kind's section, as accelerate's."""
+    """divides: whether each GPU holds a part of the weights, gradients and optimizer states (FSDP), or all (DDP);
+    machines: how many take part; keys: what the file says of FSDP, by accelerate's names."""
 
-    kind: Literal["ddp", "fsdp", "deepspeed"]
     divides: bool
     machines: int
     keys: frozenset[str] = frozenset()
@@ -29,13 +28,18 @@ def read_launch(path: str | None) -> Launch:
     a model that is not gathered in full, a reference that is not loaded in full, another precision, an unknown kind.
     """
     if path is None:
-        return Launch("ddp", divides=False, machines=1)
+        return Launch(divides=False, machines=1)
     values = read_yaml(Path(path), "Hint: accelerate/fsdp2.yaml. (params.yaml: resources.launch)")
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no mapping of keys to values. Hint: see accelerate/fsdp2.yaml")
     kind = values.get("distributed_type")
-    if kind not in KINDS:
-        raise UserError(f"distributed_type is {shown(kind)}; it must be one of {', '.join(KINDS)}. ({path})")
+    if kind == "DEEPSPEED":
+        raise UserError(
+            "distributed_type is DEEPSPEED, which trains weights in bfloat16: DPO's reference is then another model "
+            f"than its policy. Hint: FSDP, as in accelerate/fsdp2.yaml. ({path})"
+        )
+    if not isinstance(kind, str) or kind not in DIVIDES:
+        raise UserError(f"distributed_type is {shown(kind)}; it must be one of {', '.join(DIVIDES)}. ({path})")
     if str(values.get("mixed_precision", "no")).lower() not in ("no", "false"):
         raise UserError(
             f"mixed_precision is {shown(values['mixed_precision'])}; it must be 'no': the stage itself computes in "
@@ -50,10 +54,10 @@ def read_launch(path: str | None) -> Launch:
         for name in ("main_process_ip", "main_process_port"):
             if not values.get(name):
                 raise UserError(f"{name} is missing, where {machines} machines are to meet. ({path})")
-    section = values.get(f"{kind.lower()}_config", {})
+    section = values.get("fsdp_config", {}) if DIVIDES[kind] else {}
     if not isinstance(section, dict):
-        raise UserError(f"{kind.lower()}_config is {shown(section)}; it must be a mapping. ({path})")
-    if kind == "FSDP":
+        raise UserError(f"fsdp_config is {shown(section)}; it must be a mapping. ({path})")
+    if DIVIDES[kind]:
         _need(section, {"fsdp_version": 2}, "the first version is not tested", path)
         _need(section, {"fsdp_state_dict_type": "FULL_STATE_DICT"}, "else no weights can be written at the end", path)
         only_first = "else DPO's reference holds zeros in all processes but the first"
@@ -61,10 +65,7 @@ def read_launch(path: str | None) -> Launch:
         told = {"fsdp_activation_checkpointing": False} | section
         by_params = "sft.gradient_checkpointing and dpo.gradient_checkpointing say that"
         _need(told, {"fsdp_activation_checkpointing": False}, by_params, path)
-    if kind == "DEEPSPEED" and section.get("zero_stage", 2) == 3:
-        _need(section, {"zero3_save_16bit_model": True}, "else no weights can be written at the end", path)
-    divides = kind == "FSDP" or (kind == "DEEPSPEED" and section.get("zero_stage", 2) == 3)
-    return Launch(KINDS[kind], divides, machines, frozenset(map(str, section)))
+    return Launch(DIVIDES[kind], machines, frozenset(map(str, section)))
 
 
 def check_launch(params: Params) -> None:

@@ -3,7 +3,6 @@
 So a stage is one command whatever the hardware: `dvc repro` runs it, waits for it and ends it as any other.
 """
 
-import importlib.util
 import logging
 import os
 import sys
@@ -37,7 +36,7 @@ def launched(resources: Resources) -> bool:
     if gpus and processes > gpus:
         raise UserError(f"processes is {processes}, but {gpus} GPUs are visible. (params.yaml: resources.processes)")
     world = processes * launch.machines
-    if world == 1 and (launch.kind == "ddp" or not gpus):  # FSDP and DeepSpeed can keep a part of a model off one GPU
+    if world == 1 and (not launch.divides or not gpus):  # FSDP can keep a part of a model off one GPU
         if gpus > 1:  # one of them, and not torch's DataParallel over all
             os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         return False
@@ -51,8 +50,6 @@ def _launch(file: str | None, launch: Launch, world: int, processes: int, on_gpu
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    if launch.kind == "deepspeed" and not importlib.util.find_spec("deepspeed"):
-        raise UserError("DeepSpeed is not installed. Hint: pip install deepspeed. (params.yaml: resources.launch)")
     os.environ[LAUNCHER] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // processes, 1)))
     if not on_gpus:

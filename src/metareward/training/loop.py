@@ -3,7 +3,7 @@
 TRL is given token ids, not text: training reads exactly the tokens that generation writes, and nothing is cut or
 dropped behind our back.
 
-One process trains on one GPU or on the CPU. For more, `launch.py` starts the same stage in each (DDP, FSDP, DeepSpeed):
+One process trains on one GPU or on the CPU. For more, `launch.py` starts the same stage in each (DDP or FSDP):
 `batch_size` stays the global batch, every process makes the same call, and the main process alone writes `out`.
 """
 

@@ -88,7 +88,6 @@ def check_finite(model: nn.Module, problem: str) -> None:
     """
     with together():
         for name, weight in model.named_parameters():
-            # FSDP2 keeps a shard in a DTensor, DeepSpeed's ZeRO-3 beside an empty parameter
-            own = weight.to_local() if isinstance(weight, DTensor) else getattr(weight, "ds_tensor", weight)
+            own = weight.to_local() if isinstance(weight, DTensor) else weight  # FSDP2 keeps a shard in a DTensor
             if not torch.isfinite(own).all():
                 raise UserError(f"{problem}: its weight {name} holds NaN or infinite values.")
