@@ -18,7 +18,7 @@ from metareward.tables import read_table
 from pipeline import ROOT, Clone, stages_run
 
 EVERY_STAGE = {
-    "seed", "eft-judge", "eft", "sft", "strong-respond", "strong-judge", "summary-sft", "metrics",
+    "seed", "eft-judge", "eft", "sft", "generate-prompts", "strong-respond", "strong-judge", "summary-sft", "metrics",
     "questions", "categories", "monitor-training-sft", "digest-sft", "report",
     *(
         f"{stage}@{name}"
