@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_launch import FSDP, stage
 from test_train import (
+    BEST,
     DPO,
     FILES,
     FULL,
@@ -201,6 +203,33 @@ def test_the_eight_bit_optimizer_is_refused_before_anything_is_loaded(tmp_path, 
     monkeypatch.setattr(optimizer, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"adamw_8bit.*pip install -e.*train\.optimizer"):
         run()
-    monkeypatch.setattr(optimizer, "find_spec", lambda name: name)
-    with pytest.raises(UserError, match=r"adamw_8bit.*needs a GPU.*train\.optimizer"):
-        run()
+
+
+ADAPTED = """
+from test_train import BEST, LORA
+def on_step_begin(self, args, state, *_, **__):
+    with open(folder / f"steps-{rank}", "a") as file:
+        print(state.global_step, file=file)
+    if rank == 1 and state.global_step == 3 and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), 9)
+loop._Watch.on_step_begin = on_step_begin
+settings = change(BEST, epochs=3.0, micro_batch_size=1)
+work, pairs = folder / "work", preference_pairs(9)
+results = train_dpo(model, pairs, folder / "out", settings, work, 1, "", 2, weights=LORA)
+(folder / f"{rank}.json").write_text(json.dumps(results))
+"""
+
+
+def test_an_adapter_that_is_divided_among_processes_is_trained_as_by_one_and_goes_on_after_a_kill(tiny_model, tmp_path):
+    stage(tmp_path, tiny_model, FSDP, ADAPTED, returncode=1)
+    assert not (tmp_path / "out").exists()
+    stage(tmp_path, tiny_model, FSDP, ADAPTED)
+    steps = [int(line) for line in (tmp_path / "steps-0").read_text().split()]
+    assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
+    settings = change(BEST, epochs=3.0, micro_batch_size=1)
+    one = train_dpo(tiny_model, preference_pairs(9), tmp_path / "one", settings, tmp_path / "alone", 1, weights=LORA)
+    assert one["loss_first"] == pytest.approx(0.693147, abs=1e-5)
+    assert json.loads((tmp_path / "0.json").read_text()) == pytest.approx(one, abs=2e-5)
+    torch.testing.assert_close(weights_of(tmp_path / "out"), weights_of(tmp_path / "one"), atol=1e-4, rtol=0)
+    assert set(contents(tmp_path / "out")) == FILES

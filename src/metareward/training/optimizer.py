@@ -19,16 +19,9 @@ def demand_optimizer(settings: params.Train) -> None:
 def optimizer_arguments(settings: params.Train) -> dict[str, Any]:
     """What the Trainer is told: nothing for AdamW, which is its own.
 
-    Raises UserError where the optimizer's library or the GPU that it needs is missing.
+    Raises UserError where the optimizer's library is missing.
     """
-    from metareward.training.processes import on_cpu  # loads torch
-
     demand_optimizer(settings)
     if settings.optimizer == "adamw":
         return {}
-    if on_cpu():
-        raise UserError(
-            "optimizer is adamw_8bit, which needs a GPU, and training runs on the CPU here. Set it to adamw. "
-            "(params.yaml: train.optimizer)"
-        )
     return {"optim": "adamw_bnb_8bit"}
