@@ -33,6 +33,8 @@ UNABLE = {
     "src/metareward/inputs/check.py": "reads the user's files early, or ends the stage",
     "src/metareward/pipeline/clones.py": "says which inputs are missing, or missing elsewhere",
     "src/metareward/pipeline/frame.py": "how a stage begins and ends",
+    "src/metareward/pipeline/costs.py": "writes what a stage took, which is no row and on which nothing costly depends",
+    "src/metareward/spent.py": "notes how long work takes",
     "src/metareward/pipeline/dvc_locks.py": "ends a stage whose DVC is gone",
     "src/metareward/engines/ray/engine.py": "carries requests to engines in other processes, and decides no text",
     "src/metareward/engines/ray/copies.py": "says how many processes these are",

@@ -77,6 +77,10 @@ def test_a_run_without_iterations_ends_with_the_metrics_of_seed_and_sft(sft_only
     [
         ("metareward show", r"\nsft .*\n(.|\n)*win rate: "),
         ("metareward show --paper", r"SFT "),
+        (
+            "metareward show --costs",
+            r"\nsft +\d:\d\d:\d\d +- +- +[\d,]+ (.|\n)*\nevaluate@sft +\d:\d\d:\d\d +[\d,]+ +[\d,]+ ",
+        ),
         ("metareward show held_out", r"response_chars"),
         ("metareward check", r"in order: checkpoints seed, sft\n"),
         ("metareward plan", r"evaluate@sft(.|\n)*total"),
@@ -173,6 +177,7 @@ def test_no_judge_is_asked_in_the_iteration_and_none_is_trained(rewarded):
     [
         ("metareward show", r"\nm1 "),
         ("metareward show judge", r"\nby_reward_model "),
+        ("metareward show --costs", r"\njudge@m1 +\d:\d\d:\d\d +[\d,]+ +- +- (.|\n)*\ntotal "),
         ("metareward show --paper", r"Judge against people"),
         ("metareward check", r"responses are scored by the reward model tiny/reward_model"),
         ("metareward plan", r"judge@m1 +│ +24 +│ +24 +│ +[\d,]+ +│ +0 "),

@@ -8,11 +8,10 @@ import time
 import polars as pl
 import psutil
 import pytest
-import yaml
 
 from metareward.pipeline.journals import list_journals
 
-from pipeline import ROOT, Clone
+from pipeline import ROOT, Clone, outputs_in
 
 EDITED = "prompts of the edited copy"
 TABLE = "data/iterations/m1/prompts.parquet"
@@ -40,8 +39,7 @@ def edit(folder):
 def outputs_of(clone, experiment):
     """The content hash of every output of an experiment, by path."""
     branch = f"of-{experiment}"
-    lock = yaml.safe_load(clone.run(f"dvc exp branch --quiet {experiment} {branch} && git show {branch}:dvc.lock"))
-    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    return outputs_in(clone.run(f"dvc exp branch --quiet {experiment} {branch} && git show {branch}:dvc.lock"))
 
 
 def sources(clone, experiment):

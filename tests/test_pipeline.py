@@ -15,7 +15,7 @@ from test_what_if import check_own_rows
 from metareward.load_params import parse_params
 from metareward.tables import read_table
 
-from pipeline import ROOT, Clone, stages_run
+from pipeline import ROOT, Clone, outputs_in, stages_run
 
 EVERY_STAGE = {
     "seed", "eft-judge", "eft", "sft", "generate-prompts", "strong-respond", "strong-judge", "summary-sft", "metrics",
@@ -162,8 +162,7 @@ def test_another_clone_pulls_all_of_a_run_and_has_nothing_to_do(finished, tmp_pa
     clone.run(f"git clone --quiet . '{other}' && {here}dvc pull --quiet")
     assert stages_run(clone.run(f"{here}dvc repro")) == set()
     assert clone.run(f"{here}git status --porcelain") == ""
-    lock = yaml.safe_load((other / "dvc.lock").read_text())
-    assert {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]} == outputs
+    assert outputs_in((other / "dvc.lock").read_text()) == outputs
 
     (other / "tiny/eft.jsonl").unlink()
     assert "error: tiny/eft.jsonl is missing. Hint: git checkout -- tiny/eft.jsonl" in clone.run(
@@ -378,6 +377,7 @@ SHOWN = {
     "metareward sql --schema": r"pairs: a preference pair(.|\n)*\n  margin +double ",
     "metareward what-if": r"m2: actor pairs(.|\n)*\n0\.\d+ \*? +\d+ (.|\n)*as the run has it",
     "metareward reliability": r"m2: \d+ responses, \d+ actor pairs(.|\n)*\n1 +(-|[01]\.\d\d).*\n2 ",
+    "metareward show --costs": r"\nsft +\d+:\d\d:\d\d(.|\n)*\ntotal (.|\n)*hardware: ",
     "metareward show monitors": r"\nbeyond_limit ",
     "metareward report": r"report\.html: \d\.\d MB\. (Revision|Not committed yet, on top of revision) ",
     "dvc exp show": r"Experiment(.|\n)*rho(.|\n)*no-length-control",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from metareward.cli.benchmarks import BENCHMARKS, TITLES, judges_of, who_judged
+from metareward.cli.costs import show_costs
 from metareward.cli.intervals import BEFORE, Intervals, read_intervals
 from metareward.cli.monitors import warnings
 from metareward.cli.paper import show_paper
@@ -34,9 +35,13 @@ def show(
     group: Annotated[
         str | None, typer.Argument(help="a group of metrics.json, all its metrics; none: the main ones")
     ] = None,
+    costs: Annotated[bool, typer.Option("--costs", help="time, tokens and memory of each stage instead")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="the figures of Wu et al. 2024 beside this run's")] = False,
 ) -> None:
-    """The metrics of all checkpoints, from metrics.json and plots/intervals.json."""
+    """The metrics of all checkpoints, from metrics.json and plots/intervals.json; or what the run took."""
+    if costs:
+        show_costs()
+        return
     try:
         metrics = json.loads(Path("metrics.json").read_text())
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ from metareward.inputs.check import check_inputs, judges_of
 from metareward.load_params import load_params
 from metareward.params import Params
 from metareward.pipeline.clones import check_present
+from metareward.pipeline.costs import write_costs
 from metareward.pipeline.dvc_locks import wait_for_dvc
 from metareward.pipeline.stage import Stage
 
@@ -68,6 +69,10 @@ def load() -> Params:
 
 
 def say(stage: Stage, text: str) -> None:
-    """A stage's last line: what came out, and in how many seconds; of several processes the first one says it."""
+    """A stage's last line: what came out, and in how many seconds; of several processes the first one says it.
+
+    A costly stage leaves what it took, too.
+    """
     if _speaks():
+        write_costs(stage)
         print(f"{stage.label}: {text} ({time.monotonic() - STARTED:.1f} s)")

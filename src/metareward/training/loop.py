@@ -33,6 +33,7 @@ from metareward import params
 from metareward.engines.common.device import bfloat16_is_fast
 from metareward.errors import UserError
 from metareward.locks import discard, keep
+from metareward.spent import Spent, seconds_so_far
 from metareward.tables import table_of, write_table
 from metareward.training.checkpoints import (
     last_whole_checkpoint,
@@ -83,6 +84,21 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         by_main(leave)
 
 
+class _Noted(TrainerCallback):  # type: ignore[misc]
+    """Notes what the training takes, step by step; the main process alone does."""
+
+    def __init__(self, folder: Path) -> None:
+        begun = seconds_so_far()
+        self.spent = Spent(folder, begun) if this_process().is_main_process else None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.leave()
+
+    def leave(self, ended: bool = False) -> None:
+        if self.spent:
+            self.spent.note(ended=ended)
+
+
 class _Progress(ProgressCallback):  # type: ignore[misc]
     """The bar with rate and time left, the loss beside it, and no line for every step."""
 
@@ -117,6 +133,7 @@ def train(
     trainer.add_callback(_Progress())
     trainer.add_callback(_Watch())
     folder = Path(trainer.args.output_dir)
+    trainer.add_callback(noted := _Noted(folder))
     checkpoint = last_whole_checkpoint(folder)
     by_main(lambda: remove_checkpoints_but(checkpoint, folder))
     if best:
@@ -127,6 +144,7 @@ def train(
     if not best:
         save_weights(trainer, trained)
     by_main(lambda: write_checkpoint(trained, model_path, out, settings))
+    noted.leave(ended=True)
     by_main(lambda: discard(folder))
 
 

@@ -20,6 +20,7 @@ from filelock import BaseFileLock
 from metareward.engines.common.interface import Completion
 from metareward.ids import content_id
 from metareward.locks import acquire
+from metareward.spent import Spent, seconds_so_far
 
 COMPLETIONS: dict[str, type[pl.DataType] | pl.DataType] = {
     "request_id": pl.String,
@@ -151,6 +152,9 @@ def run(
     on_progress: Callable[[int, int], None] = lambda completions, tokens: None,
     watch: Callable[[Iterable[Completion]], None] = lambda completions: None,
     seconds_per_part: float | None = None,
+    prompt_chars: int = 0,
+    served: str | None = None,
+    writes: bool = True,
 ) -> pl.DataFrame:
     """Completions of all requests, those of earlier runs included, sorted by request id and sample.
 
@@ -158,11 +162,13 @@ def run(
     total: of the completions. on_progress is called with (completions so far, new tokens of this run), at the start
     and whenever a list of completions comes. watch is given all completions, those of earlier runs first; what it
     raises ends the run, and what is finished stays. seconds_per_part: from one part to the next; 0: each list of
-    completions is on disk before the next one is awaited; None: SECONDS_PER_PART. Raises RuntimeError when the
-    generator left some out.
+    completions is on disk before the next one is awaited; None: SECONDS_PER_PART. prompt_chars, served: as of
+    `Spent`; writes: whether n_tokens of completions were written. Raises RuntimeError when the generator left some out.
     """
+    begun = seconds_so_far()
     with journal:
         tokens_before = journal.n_tokens
+        spent = Spent(journal.folder, begun, prompt_chars, served)
         least = SECONDS_PER_PART if seconds_per_part is None else seconds_per_part
         on_progress(journal.n_completions, 0)
         watch(journal.in_order())
@@ -175,12 +181,16 @@ def run(
                     new = journal.n_tokens - tokens_before + sum(completion.n_tokens for completion in pending)
                     on_progress(journal.n_completions + len(pending), new)
                     watch(completions)
+                    spent.note(writes * new)
                     if time.monotonic() - flushed >= least:
                         journal.append(pending)
                         pending, flushed = [], time.monotonic()
         finally:  # an interrupt, too, keeps what is finished
             journal.append(pending)
+            spent.note(writes * (journal.n_tokens - tokens_before), at_once=True)
         if journal.n_completions != total:
             raise RuntimeError(f"the engine gave {journal.n_completions} completions of {total} asked for")
         (journal.folder / "complete").touch()
-        return journal.read()
+        rows = journal.read()
+        spent.note(spent.tokens, ended=True)
+        return rows

@@ -43,11 +43,12 @@ class Sampler:
         requests: makes them anew each time it is called, so that half a million of them never lie in memory together.
         watch: is given the completions as they come, and may stop the stage; what was generated stays in the journal.
         """
-        total, asked, seed = 0, hashlib.sha256(), 0
+        total, asked, seed, chars = 0, hashlib.sha256(), 0, 0
         for request in requests():
             total += request.n
             asked.update(_bytes_of(request))
             seed = request.seed
+            chars += sum(len(message["content"]) for message in request.messages)
         if not total:
             return pl.DataFrame(schema=COMPLETIONS)
         journal = Journal(
@@ -76,7 +77,9 @@ class Sampler:
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
                 bar.update(completions - bar.n)
 
-            return run(complete, total, journal, show, watch, 0 if isinstance(self.model, Endpoint) else None)
+            at_once = 0 if isinstance(self.model, Endpoint) else None
+            served = "a server" if self.engine.name == "openai" else None
+            return run(complete, total, journal, show, watch, at_once, chars, served)
 
     @property
     def _text_settings(self) -> dict[str, object]:

@@ -25,9 +25,10 @@ def score_conversations(
     conversations: makes them anew each time: an id, and the messages up to the assistant's last. model: a folder. work:
     of the stage's journals. A run that was stopped goes on from its journal; the model is loaded only if needed.
     """
-    total, asked = 0, hashlib.blake2b()
+    total, asked, chars = 0, hashlib.blake2b(), 0
     for id_, messages in conversations():
         total += 1
+        chars += sum(len(message["content"]) for message in messages)
         asked.update(content_id(id_, messages).encode())
     if not total:
         return pl.DataFrame(schema=COMPLETIONS)
@@ -55,7 +56,7 @@ def score_conversations(
             bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
             bar.update(completions - bar.n)
 
-        return run(complete, total, journal, show)
+        return run(complete, total, journal, show, prompt_chars=chars, writes=False)
 
 
 def score_code() -> list[Path]:
