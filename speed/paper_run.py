@@ -79,6 +79,7 @@ def prepare(folder: Path, draws: Draws, n_prompts: int) -> Params:
     for old, new in {
         "source: ranked ": "source: examples ",
         "file: inputs/ranked_replies.jsonl": "file: data/samples/eft.jsonl",
+        "judged: inputs/held_out_replies.jsonl": "judged: data/samples/eval_judged.jsonl",
         "per_iteration: 5000": f"per_iteration: {n_prompts}",
     }.items():
         assert old in text
