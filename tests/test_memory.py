@@ -106,9 +106,12 @@ def test_the_parameters_of_llama_3_8b():
 
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("adapted", [False, True])
-def test_activations_are_what_pytorch_keeps_for_the_backward_pass(twice, adapted):
-    """Counted by storage, without the float32 weights, of one row of 256 tokens and one layer more."""
+@pytest.mark.parametrize("rows", [1, 2])
+def test_activations_are_what_pytorch_keeps_for_the_backward_pass(twice, adapted, rows):
+    """Counted by storage, without the float32 weights, of one layer more; of two rows one is filled up."""
     tokens = 256
+    mask = torch.ones(rows, tokens, dtype=torch.long)
+    mask[1:, 200:] = 0
 
     def kept(layers: int) -> int:
         config = LlamaConfig(**SMALL | {"num_hidden_layers": layers}, use_cache=False)
@@ -132,11 +135,11 @@ def test_activations_are_what_pytorch_keeps_for_the_backward_pass(twice, adapted
             torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16),
         ):
-            backbone(torch.arange(tokens)[None])
+            backbone(torch.arange(tokens).repeat(rows, 1), attention_mask=mask)
         return sum(storages.values())
 
     params = with_train(PAPER, lora=LORA.lora.model_dump() if adapted else None)
-    params = with_section(params, "sft", gradient_checkpointing=twice, micro_batch_size=1, max_length=tokens)
+    params = with_section(params, "sft", gradient_checkpointing=twice, micro_batch_size=rows, max_length=tokens)
 
     def expected(layers: int) -> int:
         shape = shape_of({"model_type": "llama", **SMALL, "num_hidden_layers": layers})

@@ -1,8 +1,8 @@
 """What a model of a given shape takes: memory of a GPU in training and generation, and disk. Nothing is loaded.
 
 All is counted in bytes, a GB being 1e9 of them. Weights, gradients, optimizer states and files are counted exactly;
-activations are those that PyTorch keeps for the backward pass (tests/test_memory.py compares), and what comes on top
-(CUDA itself, fragments, buffers of communication) is left to the tenth of a GPU by which its GB are fewer than its GiB.
+activations are those that PyTorch keeps for the backward pass (tests/test_memory.py compares; docs/gpus.md says how near
+the sum comes to what a GPU measured), and what comes on top (CUDA itself, fragments) is not counted.
 """
 
 from dataclasses import dataclass
@@ -70,16 +70,18 @@ class Shape:
             or any(f".model.layers.{layer}.{name}".endswith(f".{target}") for target in lora.targets)
         )
 
-    @property
-    def kept_by_layer(self) -> int:
+    def kept_by_layer(self, padded: int) -> int:
         """Bytes of a token that a layer keeps for its backward pass, in bfloat16 on a float32 stream of states.
 
         Of the stream itself 16 bytes a value (each norm's input and output); bfloat16: five inputs of linear modules,
         queries and outputs of attention, keys and values, four states inside the MLP; a float32 for each head and norm.
+        padded: the length of rows of which some are filled up; 0: none is. A mask stands between their tokens then, and
+        keys and values are repeated for each head of queries.
         """
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         stream = (16 + 2 * 4) * self.hidden
-        return stream + 2 * (3 * queries + 2 * keys + 4 * self.intermediate) + 4 * (self.heads + 2)
+        attended = 2 * (2 * queries if padded else 2 * keys) + 2 * padded
+        return stream + 2 * (3 * queries + 4 * self.intermediate) + attended + 4 * (self.heads + 2)
 
     @property
     def cached_by_token(self) -> int:
@@ -153,15 +155,16 @@ def activations(shape: Shape, params: Params, settings: Sft | Dpo, sharded: bool
     """Bytes kept for the backward pass: states of tokens, and the weights' copies in bfloat16 that compute them."""
     texts = settings.micro_batch_size * (2 if isinstance(settings, Dpo) else 1)
     tokens = texts * settings.max_length
+    kept_by_layer = shape.kept_by_layer(settings.max_length if texts > 1 else 0)
     linear = sum(a * b for a, b in shape.linear().values())
     ends = tokens * (8 + 4) * shape.hidden  # the last norm, and the gradient of what goes into the output layer
     output = 0 if params.train.lora else 4 * shape.vocabulary * shape.hidden  # its gradient, before it is added up
     if settings.gradient_checkpointing:
         whole = not params.train.lora and not sharded  # autocast keeps the copies of trained weights for a forward pass
         copies = 2 * linear * (shape.layers if whole else 1)
-        kept = tokens * (4 * shape.hidden * shape.layers + shape.kept_by_layer)
+        kept = tokens * (4 * shape.hidden * shape.layers + kept_by_layer)
     else:
-        copies, kept = 2 * linear * shape.layers, tokens * shape.kept_by_layer * shape.layers
+        copies, kept = 2 * linear * shape.layers, tokens * kept_by_layer * shape.layers
     return kept + copies + ends + output
 
 
