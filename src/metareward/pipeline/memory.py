@@ -1,8 +1,8 @@
 """What a model of a given shape takes: memory of a GPU in training and generation, and disk. Nothing is loaded.
 
 All is counted in bytes, a GB being 1e9 of them. Weights, gradients, optimizer states and files are counted exactly;
-activations are those that PyTorch keeps for the backward pass (tests/test_memory.py compares; docs/gpus.md says how near
-the sum comes to what a GPU measured), and what comes on top (CUDA itself, fragments) is not counted.
+activations are those that PyTorch keeps for the backward pass (tests/test_memory.py compares; docs/gpus.md says how
+near the sum comes to what a GPU measured), and what comes on top (CUDA itself, fragments) is not counted.
 """
 
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ class Training:
 def training(shape: Shape, params: Params, settings: Sft | Dpo, processes: int, sharded: bool) -> Training:
     """What SFT or DPO takes of each GPU with a micro-batch of rows of max_length tokens.
 
-    sharded: whether the processes share weights, gradients and optimizer states out among them (FSDP, ZeRO-3), or each
+    sharded: whether the processes share weights, gradients and optimizer states out among them (FSDP), or each
     holds all of them (DDP).
     """
     lora, eight_bits = params.train.lora, params.train.optimizer == "adamw_8bit"
