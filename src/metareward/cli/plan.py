@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from metareward.cli.hours import show_times
+
 PARAMS = Path("params.yaml")
 
 
@@ -17,6 +19,8 @@ def plan(
     gpus: Annotated[int, typer.Option(help="how many of them work side by side")] = 1,
     response_tokens: Annotated[float | None, typer.Option(help="expected length; else as the held-out replies")] = None,
     judgment_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
+    hardware: Annotated[str | None, typer.Option(help="time on a100, h100, h200 or l40s; h100x8: on eight")] = None,
+    parameters: Annotated[float | None, typer.Option(help="of the model, for --hardware; 8.03e9")] = None,
     verdict_tokens: Annotated[float | None, typer.Option(help="expected length; else as the examples")] = None,
 ) -> None:
     """What a run will ask for: requests and tokens of each stage, memory of a GPU, disk, and time at a given speed.
@@ -83,3 +87,4 @@ def plan(
         print(f"time: {timedelta(seconds=total)} of generation, {hours:.2f} GPU-hours; training is not counted")
     else:
         print("time: give --prefill-rate and --decode-rate of the hardware")
+    show_times(params, templates, lengths, loads, hardware, parameters)
