@@ -1,9 +1,11 @@
 """Checkpoints that tests share: a random tiny Llama, and the real seed model of the demo."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,6 +29,25 @@ def smollm2(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2") / "seed"
     save_seed_model("embedded", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """The folder of a clone in which `dvc repro` has run the tiny profile, made once for all workers: to be copied.
+
+    What it printed is in `printed` beside it.
+    """
+    from pipeline import Clone
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "tiny run"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "printed").exists():
+            clone = Clone(folder)
+            clone.use_tiny_profile()
+            (folder / "printed").write_text(clone.run("dvc repro"))
+    return folder / "my clone"
 
 
 LONG = [

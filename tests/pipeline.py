@@ -35,6 +35,12 @@ class Clone:
         clone.folder = folder
         return clone
 
+    @classmethod
+    def copy_of(cls, made: Path, folder: Path) -> "Clone":
+        """A copy of another clone, its run included, with the hard links that DVC has made within it."""
+        subprocess.run(["cp", "--archive", made, folder], check=True)
+        return cls.at(folder / made.name)
+
     def commit(self, message: str) -> None:
         _git(self.folder, "add", "--all")
         _git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)

@@ -39,12 +39,10 @@ SOURCES = ("src/", "stages/")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tiny_run, tmp_path_factory):
     """A clone in which `dvc repro` has run the tiny profile, what it printed, and the hashes of its outputs."""
-    clone = Clone(tmp_path_factory.mktemp("pipeline"))
-    clone.use_tiny_profile()
-    output = clone.run("dvc repro")
-    return clone, output, clone.outputs()
+    clone = Clone.copy_of(tiny_run, tmp_path_factory.mktemp("pipeline"))
+    return clone, (tiny_run.parent / "printed").read_text(), clone.outputs()
 
 
 def table(clone, path, name):

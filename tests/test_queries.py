@@ -25,11 +25,9 @@ MAY_BE_EMPTY = [query for query in queries.QUERIES if "longer_won" in query.sql 
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tiny_run, tmp_path_factory) -> Path:
     """A clone with a finished run of the tiny profile, committed, and three experiments that pair otherwise."""
-    clone = Clone(tmp_path_factory.mktemp("queries"))
-    clone.use_tiny_profile()
-    clone.run("dvc repro")
+    clone = Clone.copy_of(tiny_run, tmp_path_factory.mktemp("queries"))
     clone.commit("a run")
     for name, rho in RHOS.items():
         clone.run(f"dvc exp run --name {name} --set-param rho={rho} actor-pairs@m1 actor-pairs@m2")
