@@ -57,6 +57,7 @@ LONG = [
     "test_experiments.py",
     "test_engine_ray.py",
     "test_ray_cluster.py",
+    "test_profiles.py",
 ]
 
 

@@ -1,10 +1,20 @@
-"""The profiles are whole files, because one is copied over params.yaml; they are kept in step here."""
+"""The profiles are whole files, one of which is copied over params.yaml: kept in step here, and paper is run."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
+import polars as pl
 import pytest
+import yaml
+
+from metareward.load_params import load_params
+from metareward.pipeline.plan import Lengths, loads
+from metareward.tables import read_table
+from metareward.templates.texts import load_templates
+
+from pipeline import Clone
 
 ROOT = Path(__file__).parents[1]
 LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?: +# (?P<comment>.*))?")
@@ -64,3 +74,77 @@ def test_the_params_that_ship_are_the_profile_demo():
         for name in ("params.yaml", "profiles/demo.yaml")
     ]
     assert shown[0] == shown[1]
+
+
+def taught(clone):
+    """Make tiny/taught, which can write a score or a winner as an instruction-tuned model can: the tiny run's `sft`."""
+    clone.use_tiny_profile()
+    clone.run("dvc repro --quiet sft && cp -r models/sft tiny/taught && rm -rf models data/eft data/training .work")
+
+
+def export(folder, n):
+    """Ranked replies as Open Assistant exports them: n prompts with two replies each."""
+    samples = [json.loads(line)["prompt"] for line in (folder / "data/samples/prompts.jsonl").read_text().splitlines()]
+    for k, text in enumerate(samples[-n:]):
+        replies = [
+            {"message_id": f"{k}-{rank}", "text": samples[k + rank], "role": "assistant", "lang": "en", "rank": rank}
+            for rank in range(2)
+        ]
+        prompt = {"message_id": str(k), "text": text, "role": "prompter", "lang": "en", "replies": replies}
+        yield {"message_tree_id": str(k), "tree_state": "ready_for_export", "prompt": prompt}
+
+
+def test_the_paper_runs_on_a_tiny_model(tmp_path, monkeypatch):
+    """Profile paper from its two imports to its report, with a model, sizes and lengths of a test.
+
+    `metareward plan` is held to what the tables hold afterwards, at the lengths that the model really wrote.
+    """
+    clone = Clone(tmp_path)
+    taught(clone)
+    (clone.folder / "trees.jsonl").write_text("".join(json.dumps(row) + "\n" for row in export(clone.folder, 40)))
+    assert "held_out_replies.jsonl: 12 ranked replies" in clone.run("metareward import oasst trees.jsonl --held-out 12")
+    clone.run("head -n 40 data/samples/prompts.jsonl > forty.jsonl && metareward import prompts forty.jsonl")
+    assert "params.yaml is now profiles/paper.yaml" in clone.run("metareward profile paper")
+    params = yaml.safe_load((clone.folder / "params.yaml").read_text())
+    changes = {
+        "seed_model": "tiny/taught",
+        "seed_revision": None,
+        "engine__name": "transformers",
+        "engine__max_context": 2048,
+        "prompts__per_iteration": 10,
+        "respond__max_tokens": 16,
+        "respond__n": 3,
+        "judge__max_tokens": 24,
+        "judge__n": 3,
+        "meta_judge__max_tokens": 24,
+        "dpo__epochs": 1,
+        "dpo__on_empty": "copy",
+        "evaluate__n_prompts": 4,
+        "evaluate__n_judgments": 2,
+        "evaluate__max_tokens": 16,
+    } | {f"templates__{name}": f"tiny/{name}.txt" for name in ("rubric", "judge", "meta_judge", "compare")}
+    clone.write_params(params, changes)
+    assert "in order: checkpoints seed, sft, m1, m2, m3, m4" in clone.run("metareward check")
+    clone.run("metareward plan")
+    clone.run("dvc repro")
+    declared = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"]
+    ran = {stage.split("@")[0] for stage in yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]}
+    assert ran == set(declared)
+    assert clone.run("dvc status --quiet", returncode=0) == ""
+
+    folder = clone.folder / "data"
+    eft = read_table(folder / "eft/eft.parquet", "eft")
+    assert eft.height > 3
+    assert eft["messages"].n_unique() == eft.height  # no judge prompt is learnt twice
+    monkeypatch.chdir(clone.folder)
+    params = load_params(Path("params.yaml"))
+    own = {name: f"data/iterations/*/{name}.parquet" for name in ("responses", "judgments", "battles")}
+    tables = {name: pl.read_parquet(files) for name, files in own.items()} | {
+        "eft": read_table(Path("data/eft/judgments.parquet"), "judgments")
+    }
+    lengths = Lengths(*(tables[name]["n_tokens"].mean() for name in own))
+    planned = [*loads(params, load_templates(params.templates), lengths, Path("data"))]
+    assert all(load.done is not None for load in planned)
+    ours = [load for load in planned if not load.stage.startswith(("evaluate@", "compare@"))]
+    assert sum(load.samples for load in ours) == pytest.approx(sum(map(len, tables.values())), rel=0.25)
+    assert sum(load.decode for load in planned) == pytest.approx(sum(load.done for load in planned), rel=0.25)
