@@ -92,6 +92,14 @@ def test_what_was_cut_or_never_written_is_no_prompt():
     assert read_new_prompt(None, "Hm.", "stop") == (None, "only_thought")
 
 
+def test_of_a_list_the_last_whole_item_is_the_prompt():
+    text = "9. Why is the sky blue?\n10. How do I mend a\ntorn sail?\n11. Write a long"
+    assert read_new_prompt(text, None, "length") == ("How do I mend a\ntorn sail?", None)
+    assert read_new_prompt(text, None, "stop") == ("Write a long", None)
+    assert read_new_prompt("1. Write a long and", None, "length") == (None, "length")
+    assert read_new_prompt("Add these:\n2.5 and 3", None, "stop") == ("Add these:\n2.5 and 3", None)
+
+
 def test_every_request_shows_other_seeds_and_the_same_ones_each_time():
     def ask(seed, positions):
         return [*new_prompt_requests(SEEDS, "Like these:\n{shots}\nMore!", SETTINGS, seed, positions)]

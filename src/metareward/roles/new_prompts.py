@@ -20,6 +20,7 @@ _LABEL = re.compile(
     r"[*_#\s]*(?:prompt|task|question|instruction|request)\s*\d*\s*[*_]*:[*_]*$",
     re.IGNORECASE,
 )
+_ITEM = re.compile(r"\n+(?=\d+[.)] )")  # of a numbered list
 _QUOTES = {'"': '"', "“": "”", "'": "'", "`": "`"}
 
 
@@ -62,10 +63,18 @@ def read_new_prompts(completions: pl.DataFrame, order: Sequence[str], first: int
 
 
 def read_new_prompt(text: str | None, thought: str | None, finish_reason: str) -> tuple[str | None, str | None]:
-    """The prompt in an answer, without number, label or quotation marks around it, and why it is dropped, or null."""
-    if reason := why_unfinished(text, thought, finish_reason):
+    """The prompt in an answer, without number, label or quotation marks around it, and why it is dropped, or null.
+
+    A small model goes on with the list of shots, whatever it is asked, and repeats some first. So of a list the last
+    whole item is read: the one before it where the last was cut.
+    """
+    reason, items = why_unfinished(text, thought, finish_reason), _ITEM.split(text or "")
+    if reason == "length" and len(items) > 1:
+        reason = None
+        items.pop()
+    if reason:
         return None, reason
-    prompt = (text or "").strip()
+    prompt = items[-1].strip()
     if label := _LABEL.match(prompt):
         prompt = prompt[label.end() :]
     if len(prompt) > 1 and _QUOTES.get(prompt[0]) == prompt[-1] and prompt[0] not in prompt[1:-1]:
