@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import ray
+from test_launch import FSDP, stage
 from vllm_server import KEY, Server
 
 from metareward.engines.common import sampler
@@ -94,6 +95,22 @@ def check_judged(completions, locally):
 @pytest.fixture(scope="module")
 def engine(smollm2):
     return load_engine(engine_of("vllm"), PARAMS.resources, smollm2, 1)
+
+
+ONE_STEP = """
+train_sft(
+    model, eft(2), folder / "out", change(SFT, batch_size=2, micro_batch_size=1, max_steps=1), folder / "work", 1
+)
+"""
+
+
+def test_a_checkpoint_that_was_trained_in_parts_is_read_as_transformers_reads_it(smollm2, greedy, tmp_path):
+    stage(tmp_path, smollm2, FSDP, ONE_STEP)
+    one, other = (
+        rows(load_engine(engine_of(name), PARAMS.resources, tmp_path / "out", 1).generate(greedy))
+        for name in ("transformers", "vllm")
+    )
+    assert one == other
 
 
 def test_greedy_texts_are_those_of_the_local_engine(engine, greedy, expected):
