@@ -183,7 +183,7 @@ def test_no_judge_is_asked_in_the_iteration_and_none_is_trained(rewarded):
         ("metareward plan", r"judge@m1 +│ +24 +│ +24 +│ +[\d,]+ +│ +0 "),
         ("metareward what-if rho=0,0.5", r"m1: actor pairs(.|\n)*\n0\.32 \*"),
         ("metareward report", r"report\.html: "),
-        ("metareward sql 'SELECT score_at_maximum, score_mean FROM drift'", r"\n(null|NULL|-)? +-?\d"),
+        ("metareward sql 'SELECT score_at_maximum, score_mean FROM drift'", r"\n +- +-?\d"),
         ("dvc status", "up to date"),
     ],
 )

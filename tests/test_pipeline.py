@@ -176,6 +176,7 @@ def test_same_commit_gives_the_same_bytes(finished, tmp_path):
     again.run("dvc repro summary@m1 digest@m1")
     found = again.outputs()
     last = {"metrics.json", "plots", "report.html"}
+    last |= {path for path in outputs if path.startswith("data/prompts/generated.")}  # of a stage that m1 does not need
     assert set(outputs) - set(found) == {path for path in outputs if "m2" in path} | last
     assert found == {path: outputs[path] for path in found}
 

@@ -11,12 +11,23 @@ import psutil
 SECONDS_PER_NOTE = 5.0
 PROCESS = uuid.uuid4().hex
 THIS_PROCESS: list["Spent"] = []  # what this process has worked on
-_charged = [psutil.Process().create_time()]  # up to when this process's time belongs to something
+
+
+def _seconds_of_this_process() -> float:
+    """Since it was started. psutil's moment of the start is off by up to a second on Linux, whose boot time is whole."""
+    status = Path("/proc/self/stat")
+    if not status.exists():
+        return time.time() - psutil.Process().create_time()
+    ticks = int(status.read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+_charged = [time.monotonic() - _seconds_of_this_process()]  # up to when this process's time belongs to something
 
 
 def seconds_so_far() -> float:
     """The seconds of this process that belong to nothing yet; they belong to the caller now."""
-    now = time.time()
+    now = time.monotonic()
     passed, _charged[0] = now - _charged[0], now
     return float(max(0.0, passed))
 

@@ -12,10 +12,9 @@ import polars as pl
 
 from metareward.errors import UserError
 from metareward.inputs.examples import formats_of, read_eft
-from metareward.inputs.pool import read_prompts
 from metareward.params import Dpo, Params, Sft
 from metareward.pipeline.costs import TRAINED
-from metareward.pipeline.plan import CHARS_PER_TOKEN, Lengths, Load, mean_tokens
+from metareward.pipeline.plan import CHARS_PER_TOKEN, Lengths, Load, mean_tokens, pool_of
 from metareward.templates.texts import Templates
 
 
@@ -86,7 +85,7 @@ def training_loads(params: Params, templates: Templates, lengths: Lengths) -> di
         + pl.col("target").str.len_chars()
     ).to_series()
     found = {"sft": _seen(eft.height, float(chars.mean() or 0.0) / CHARS_PER_TOKEN, params.sft)}  # type: ignore[arg-type]
-    prompt = mean_tokens(read_prompts(Path(params.prompts.file), "params.yaml: prompts.file")["prompt"])
+    prompt = mean_tokens(pool_of(params)["prompt"])
     judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response + lengths.judgment
     n = params.prompts.per_iteration
     for name, iteration in params.iterations.items():

@@ -64,7 +64,7 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
 
     Battles are as many as there are when every judgment is valid, so meta-judge is an upper bound.
     """
-    prompt = mean_tokens(_pool(params)["prompt"])
+    prompt = mean_tokens(pool_of(params)["prompt"])
     n_prompts, n, m = params.prompts.per_iteration, params.respond.n, params.judge.n
     judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
     battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
@@ -85,7 +85,7 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
     yield from _evaluations(params, templates, lengths, data)
 
 
-def _pool(params: Params) -> pl.DataFrame:
+def pool_of(params: Params) -> pl.DataFrame:
     """The pool of prompts, or the seed prompts where it is yet to be written."""
     if params.prompts.generated and not Path(params.prompts.file).exists():
         return read_prompts(Path(params.prompts.generate.seeds), "params.yaml: prompts.generate.seeds")
