@@ -14,10 +14,10 @@ THIS_PROCESS: list["Spent"] = []  # what this process has worked on
 
 
 def _seconds_of_this_process() -> float:
-    """Since it was started. psutil's moment of the start is off by up to a second on Linux, whose boot time is whole."""
+    """Since it was started; on Linux psutil's moment of that is off by up to a second, as its boot time is whole."""
     status = Path("/proc/self/stat")
     if not status.exists():
-        return time.time() - psutil.Process().create_time()
+        return time.time() - float(psutil.Process().create_time())
     ticks = int(status.read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
