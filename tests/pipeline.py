@@ -41,6 +41,16 @@ class Clone:
         subprocess.run(["cp", "--archive", made, folder], check=True)
         return cls.at(folder / made.name)
 
+    @classmethod
+    def with_cache_of(cls, made: Path, folder: Path) -> "Clone":
+        """A copy of another clone as if it had never run, but for DVC's cache and the journals.
+
+        What a stage makes there again from the same bytes, DVC checks out of the cache instead of running the stage.
+        """
+        clone = cls.copy_of(made, folder)
+        _git(clone.folder, "clean", "-dfxq", "--exclude=/.dvc", "--exclude=/.work", "--exclude=/tiny")
+        return clone
+
     def commit(self, message: str) -> None:
         _git(self.folder, "add", "--all")
         _git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)
@@ -94,6 +104,11 @@ def outputs_in(lock: str) -> dict[str, str]:
 def stages_run(output: str) -> set[str]:
     """The stages that `dvc repro` or `dvc exp run` says it ran."""
     return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def stages_restored(output: str) -> set[str]:
+    """The stages whose outputs `dvc repro` says it had in its cache."""
+    return set(re.findall(r"Stage '([^']+)' is cached", output))
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from metareward.load_params import load_params
 from metareward.tables import read_table
 
-from pipeline import ROOT, Clone, stages_run
+from pipeline import ROOT, Clone, stages_restored, stages_run
 
 REWARD_MODEL = {"model": "tiny/reward_model", "dtype": "float32", "batch_tokens": 300}
 
@@ -44,28 +44,32 @@ def test_the_other_baselines_are_the_papers_but_for_what_their_names_say():
     assert load_params(ROOT / "profiles/sft-only.yaml").checkpoints == ["seed", "sft"]
 
 
-def clone_of(tmp_path_factory, name, checkpoints, **more):
-    """A clone with the profile `tiny`, of these checkpoints, without public benchmarks."""
-    clone = Clone(tmp_path_factory.mktemp(name))
+def clone_of(tiny_run, folder, checkpoints, **more):
+    """A clone with the profile `tiny`, of these checkpoints, without public benchmarks.
+
+    It has run nothing, but what the whole profile's run makes just so, from the seed to SFT, is in its cache.
+    """
+    clone = Clone.with_cache_of(tiny_run, folder)
     clone.run("mkdir -p tiny/benchmarks_off && touch tiny/benchmarks_off/none")
     params = yaml.safe_load((clone.folder / "profiles/tiny.yaml").read_text())
     iterations = {key: value for key, value in params["iterations"].items() if key in checkpoints}
     values = {"checkpoints": checkpoints, "iterations": iterations, "benchmarks__folder": "tiny/benchmarks_off", **more}
-    clone.use_tiny_profile(**values)
+    clone.write_params(params, values)
     return clone
 
 
 @pytest.fixture(scope="module")
-def sft_only(tmp_path_factory):
-    clone = clone_of(tmp_path_factory, "sft_only", ["seed", "sft"])
+def sft_only(tiny_run, tmp_path_factory):
+    clone = clone_of(tiny_run, tmp_path_factory.mktemp("sft_only"), ["seed", "sft"])
     return clone, clone.run("dvc repro")
 
 
 def test_a_run_without_iterations_ends_with_the_metrics_of_seed_and_sft(sft_only):
     clone, output = sft_only
-    ran = stages_run(output)
-    assert {"sft", "evaluate@seed", "evaluate@sft", "summary-sft", "digest-sft", "metrics", "report"} <= ran
-    assert not any("@m" in stage or stage.startswith("dpo") for stage in ran)
+    ran, restored = stages_run(output), stages_restored(output)
+    assert {"sft", "evaluate@seed", "evaluate@sft", "digest-sft"} <= restored
+    assert {"answer@sft", "summary-sft", "metrics", "report"} <= ran
+    assert not any("@m" in stage or stage.startswith("dpo") for stage in ran | restored)
     metrics = json.loads((clone.folder / "metrics.json").read_text())
     assert list(metrics["held_out"]["response_chars"]) == ["seed", "sft"]
     assert metrics["training"]["steps"]["sft"] > 0
@@ -103,10 +107,10 @@ def test_what_cannot_be_said_of_a_run_without_iterations(sft_only, command):
 
 
 @pytest.fixture(scope="module")
-def rewarded(tmp_path_factory):
+def rewarded(tiny_run, tmp_path_factory):
     clone = clone_of(
-        tmp_path_factory,
-        "rewarded",
+        tiny_run,
+        tmp_path_factory.mktemp("rewarded"),
         ["seed", "sft", "m1"],
         reward_model=REWARD_MODEL,
         iterations={"m1": {"prev": "sft", "rho": 0.32, "train_judge": False}},

@@ -270,7 +270,7 @@ def test_the_engine_loads_nothing_it_does_not_need(tiny_model):
     code = (
         "import sys; from pathlib import Path; from metareward.engines.transformers.engine import TransformersEngine\n"
         "TransformersEngine(Path(sys.argv[1]))\n"
-        "print(sorted({'sklearn', 'pandas', 'datasets', 'trl', 'vllm'} & set(sys.modules)))"
+        "print(sorted({'sklearn', 'scipy', 'pandas', 'datasets', 'trl', 'vllm'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code, str(tiny_model)], capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"

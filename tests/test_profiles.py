@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,12 +77,6 @@ def test_the_params_that_ship_are_the_profile_demo():
     assert shown[0] == shown[1]
 
 
-def taught(clone):
-    """Make tiny/taught, which can write a score or a winner as an instruction-tuned model can: the tiny run's `sft`."""
-    clone.use_tiny_profile()
-    clone.run("dvc repro --quiet sft && cp -r models/sft tiny/taught && rm -rf models data/eft data/training .work")
-
-
 def export(folder, n):
     """Ranked replies as Open Assistant exports them: n prompts with two replies each."""
     samples = [json.loads(line)["prompt"] for line in (folder / "data/samples/prompts.jsonl").read_text().splitlines()]
@@ -94,13 +89,16 @@ def export(folder, n):
         yield {"message_tree_id": str(k), "tree_state": "ready_for_export", "prompt": prompt}
 
 
-def test_the_paper_runs_on_a_tiny_model(tmp_path, monkeypatch):
+def test_the_paper_runs_on_a_tiny_model(tiny_run, tmp_path, monkeypatch):
     """Profile paper from its two imports to its report, with a model, sizes and lengths of a test.
 
+    All four iterations are looked at before anything runs; one that trains the judge runs, and one that does not.
     `metareward plan` is held to what the tables hold afterwards, at the lengths that the model really wrote.
     """
     clone = Clone(tmp_path)
-    taught(clone)
+    shutil.copytree(tiny_run / "tiny", clone.folder / "tiny")
+    # it can write a score or a winner, as an instruction-tuned model can
+    shutil.copytree(tiny_run / "models/sft", clone.folder / "tiny/taught")
     (clone.folder / "trees.jsonl").write_text("".join(json.dumps(row) + "\n" for row in export(clone.folder, 40)))
     assert "held_out_replies.jsonl: 12 ranked replies" in clone.run("metareward import oasst trees.jsonl --held-out 12")
     clone.run("head -n 40 data/samples/prompts.jsonl > forty.jsonl && metareward import prompts forty.jsonl")
@@ -125,7 +123,11 @@ def test_the_paper_runs_on_a_tiny_model(tmp_path, monkeypatch):
     } | {f"templates__{name}": f"tiny/{name}.txt" for name in ("rubric", "judge", "meta_judge", "compare")}
     clone.write_params(params, changes)
     assert "in order: checkpoints seed, sft, m1, m2, m3, m4" in clone.run("metareward check")
-    clone.run("metareward plan")
+    assert "respond@m4" in clone.run("metareward plan")
+    m1, m3 = params["iterations"]["m1"], params["iterations"]["m3"]
+    assert (m1["train_judge"], m3["train_judge"]) == (True, False)
+    two = {"checkpoints": ["seed", "sft", "m1", "m3"], "iterations": {"m1": m1, "m3": m3 | {"prev": "m1"}}}
+    clone.write_params(params, two)
     clone.run("dvc repro")
     declared = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"]
     ran = {stage.split("@")[0] for stage in yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]}

@@ -24,11 +24,12 @@ from metareward.engines.transformers.extras import no_extras
 with no_extras():
     from transformers import AutoModelForCausalLM
 
+    from metareward.engines.transformers.attention import supports  # it imports the models' base, and that scipy
+
 from metareward.engines.common.batches import EncodedRequest, completion, encode, plan_batches, too_long
 from metareward.engines.common.device import best_dtype
 from metareward.engines.common.interface import Completion, Request
 from metareward.engines.common.tokenizer import end_tokens, load_tokenizer
-from metareward.engines.transformers.attention import supports
 from metareward.engines.transformers.padded import PaddedRows
 from metareward.engines.transformers.sampling import sample_tokens, top_logprobs, uniform_streams
 from metareward.engines.transformers.tree import Tree, compaction, use_tree
