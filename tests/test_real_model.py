@@ -10,8 +10,8 @@ from pipeline import Clone
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    clone = Clone(tmp_path_factory.mktemp("real"))
+def finished(demo_seed, tmp_path_factory):
+    clone = Clone.copy_of(demo_seed, tmp_path_factory.mktemp("real"))
     params = yaml.safe_load((clone.folder / "profiles/demo.yaml").read_text())
     params["iterations"] = {"m1": params["iterations"]["m1"]}
     params["checkpoints"] = ["seed", "sft", "m1"]
@@ -21,6 +21,9 @@ def finished(tmp_path_factory):
         "judge__n": 2,
         "sft__max_steps": 6,
         "dpo__on_empty": "copy",
+        "evaluate__n_prompts": 1,
+        "evaluate__n_judged_prompts": 1,
+        "evaluate__n_judgments": 1,
     }
     clone.write_params(params, changes)
     clone.run("metareward check && dvc repro dpo@m1")
