@@ -12,6 +12,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import load_yaml
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from metareward.errors import UserError
 from metareward.load_params import load_params, parse_params
@@ -126,6 +127,22 @@ def test_every_key_is_of_a_kind_that_is_tested():
     assert len(OF[bool]) > 2
     assert len(OF[str]) > 10
     assert len(OF[type(None)]) > 5
+
+
+SPELLINGS = [
+    *("010", "0x10", "0o10", "0b11", "1_000", "1e3", "1E+3", "5e-6", ".5", "+1", ".inf", "-.INF", ".nan", "1:30"),
+    *("2026-01-01", "yes", "No", "on", "OFF", "y", "~", "null", "''", "[1, 0o7, yes]", "{a: 010}", "&x [1]"),
+    *("|\n  a\n  b", "'é\u2028'", '"\\x41"'),
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_dvc_sees_the_values_that_a_stage_sees(text):
+    """DVC parses in C, a stage in Python, where it can tell how a number was written."""
+    in_c, in_python = YAML(typ="safe"), YAML(typ="safe", pure=True)
+    assert in_c.Parser is not in_python.Parser
+    found, expected = (yaml.load(f"a: {text}\n") for yaml in (in_c, in_python))
+    assert repr(found) == repr(expected)
 
 
 @pytest.mark.parametrize("write", [override, by_hand])
