@@ -37,6 +37,7 @@ from metareward.pipeline.stage import (
     evaluation_folder,
     grades_folder,
     iteration_folder,
+    likelihood_folder,
 )
 from metareward.schemas import SCORED
 from metareward.tables import read_table, write_json, write_table
@@ -65,7 +66,7 @@ def summary(checkpoint: str, prev: Annotated[str | None, typer.Argument(help="no
 
 def held_out(checkpoint: str) -> dict[str, Any]:
     """A summary's entry with what a checkpoint did on the held-out sets and the benchmarks, and no more."""
-    folders = [evaluation_folder(checkpoint), comparison_folder(checkpoint)]
+    folders = [place(checkpoint) for place in (evaluation_folder, comparison_folder, likelihood_folder)]
     results = pl.concat([read_table(folder / "results.parquet", "results") for folder in folders])
     bias = read_table(evaluation_folder(checkpoint) / "judge_bias.parquet", "judge_bias")
     spread = read_table(evaluation_folder(checkpoint) / "score_distribution.parquet", "score_distribution")

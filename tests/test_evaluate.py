@@ -122,7 +122,13 @@ def outcomes():
     responses = pl.DataFrame(
         {
             "prompt_id": ["v", "w", "x", "y", "z"],
-            "response": ["a", "b", "c", None, None],  # the last but one was cut in its thought
+            "response": [
+                "w x y z w x y z",
+                "one two three four",
+                "c",
+                None,
+                None,
+            ],  # the last but one was cut in its thought
             "n_chars": [10, 20, 60, 0, 0],
             "finish_reason": ["stop", "stop", "length", "length", "too_long"],
         }
@@ -154,6 +160,7 @@ def test_held_out_results_of_a_checkpoint(outcomes):
         "higher_score_wins": (0.5, 2),
         "first_position_wins": (2 / 3, 3),
         "response_chars": (30.0, 3),
+        "response_repetition": (pytest.approx(0.1), 2),
         "responses_cut": (0.5, 4),
     }
 

@@ -52,6 +52,7 @@ DPO = Dpo(
     keep="last",
     held_out=0.0,
     on_empty="error",
+    shuffle_labels=False,
 )
 FILES = {
     "chat_template.jinja",
@@ -331,6 +332,21 @@ def test_a_text_that_was_cut_gets_no_end_of_turn(tiny_model):
             assert tokenizer.decode([id_ for id_ in row[f"{role}_ids"] if id_ != end]) == pair[role]
     counts = {"rows_in": 6, "chosen_cut": 4, "rejected_cut": 2, "cut": 1, "identical": 1}
     assert counts.items() <= metrics.items()
+
+
+def test_a_coin_swaps_the_texts_of_half_the_pairs_and_changes_nothing_else(tiny_model):
+    pairs, shuffled = preference_pairs(60), change(DPO, shuffle_labels=True)
+    rows, _, _ = dpo.dpo_rows(tiny_model, pairs, DPO, 1)
+    tossed, _, metrics = dpo.dpo_rows(tiny_model, pairs, shuffled, 1)
+    swapped = [
+        {"prompt_ids": row["prompt_ids"], "chosen_ids": row["rejected_ids"], "rejected_ids": row["chosen_ids"]}
+        for row in rows
+    ]
+    assert all(new in (row, other) for row, other, new in zip(rows, swapped, tossed, strict=True))
+    assert sum(new == other for other, new in zip(swapped, tossed, strict=True)) == metrics["labels_swapped"]
+    assert 15 < metrics["labels_swapped"] < 45
+    assert dpo.dpo_rows(tiny_model, pairs.reverse(), shuffled, 1)[0][::-1] == tossed  # each pair has its own coin
+    assert dpo.dpo_rows(tiny_model, pairs, shuffled, 2)[0] != tossed
 
 
 def test_pairs_with_a_cut_text_are_trained_open_or_left_out_and_counted(tiny_model, tmp_path):

@@ -258,6 +258,7 @@ class Dpo(_Section):
     keep: Literal["last", "best"]  # best: lowest loss on the held-out pairs
     held_out: Annotated[StrictFloat, Field(ge=0, lt=1), _NUMBER]
     on_empty: Literal["error", "copy"]
+    shuffle_labels: Switch  # a control that must not gain: a coin says which text of a pair is the chosen one
 
 
 class Elo(_Section):
@@ -283,6 +284,7 @@ class Evaluate(_Section):
     temperature: NotNegative
     format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
+    likelihood: Switch  # whether checkpoints say how likely they find the replies of judged
     bootstrap: Count  # resamples of an interval
     strong_judge: StrongJudge
 

@@ -224,6 +224,16 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("example_id",),
     ),
+    "reply_likelihoods": Schema(
+        "how likely a checkpoint finds a ranked human reply to a held-out prompt",
+        {
+            **_PROMPT_ID,
+            "response_id": ("String", "the reply"),
+            "logprob": ("Float64", "natural logarithm of its probability, its end of turn included"),
+            "n_tokens": ("Int64", "tokens of it, its end of turn included"),
+        },
+        ("prompt_id", "response_id"),
+    ),
     "comparisons": Schema(
         "a referee's verdict on the responses of two models to a held-out prompt",
         {

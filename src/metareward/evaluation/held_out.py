@@ -32,6 +32,31 @@ def rank_correlations(judged: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFram
     return varied.filter("kept").select("prompt_id", "spearman")
 
 
+def likelihood_outcomes(checkpoint: str, judged: pl.DataFrame, likelihoods: pl.DataFrame) -> pl.DataFrame:
+    """The `outcomes` of the metric likelihood_agreement: of two replies the one that people prefer is the likelier.
+
+    By the log-probability of a token, so that a short reply is not the likelier one for being short. likelihoods: a
+    `reply_likelihoods` table; an empty one gives no outcomes.
+    """
+    if likelihoods.is_empty():
+        return outcomes_table(checkpoint, {})
+    scores = likelihoods.select("response_id", mean=pl.col("logprob") / pl.col("n_tokens"))
+    pairs = pair_outcomes(judged, scores)
+    return outcomes_table(
+        checkpoint, {"likelihood_agreement": per_prompt(pairs, pl.col("outcome"), judged["prompt_id"])}
+    )
+
+
+def repetition(text: str) -> float | None:
+    """Share of a text's runs of four words that stand in it earlier, too; null with fewer than four words.
+
+    seq-rep-4, over words (Welleck et al. 2020, Neural text generation with unlikelihood training, eq. 6).
+    """
+    words = text.split()
+    runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return 1 - len(set(runs)) / len(runs) if runs else None
+
+
 def decided(outcome: pl.Expr) -> pl.Expr:
     """Outcomes of pairs without the ties."""
     return pl.when(outcome != 0.5).then(outcome)
@@ -48,6 +73,7 @@ def held_out_outcomes(
     scores = judgments.group_by("response_id").agg(mean=exact_mean())
     pairs, bias = pair_outcomes(judged, scores), decided_battles(verdicts, judgments)
     outcome, score = pl.col("outcome"), pl.col("score")
+    repeated = pl.col("response").map_elements(repetition, return_dtype=pl.Float64)
     was_cut = pl.col("finish_reason") != "stop"  # also in its thought
     parts = {
         "readable_judgments": per_prompt(judgments, score.is_not_null(), replied),
@@ -60,6 +86,7 @@ def held_out_outcomes(
         "higher_score_wins": per_prompt(bias, pl.col("higher_score"), replied),
         "first_position_wins": per_prompt(bias, pl.col("first_position"), replied),
         "response_chars": per_prompt(responses, pl.when(pl.col("response").is_not_null()).then("n_chars"), asked),
+        "response_repetition": per_prompt(responses, repeated, asked),
         "responses_cut": per_prompt(responses, pl.when(pl.col("finish_reason") != "too_long").then(was_cut), asked),
     }
     return outcomes_table(checkpoint, parts)

@@ -62,6 +62,11 @@ def comparison_folder(checkpoint: str) -> Path:
     return Path("data/comparisons") / checkpoint
 
 
+def likelihood_folder(checkpoint: str) -> Path:
+    """The folder of how likely a checkpoint finds the ranked replies."""
+    return Path("data/likelihoods") / checkpoint
+
+
 def answers_file(checkpoint: str) -> Path:
     """The table of a checkpoint's answers to the public benchmarks."""
     return Path("data/answers") / f"{checkpoint}.parquet"

@@ -29,6 +29,8 @@ _TYPES = {
     "Messages": 'STRUCT("role" VARCHAR, "content" VARCHAR)[]',
 }
 _ITERATION, _HELD_OUT, _COMPARED = "data/iterations/*", "data/evaluations/*", "data/comparisons/*"
+_LIKELY = "data/likelihoods/*"
+_MEASURED = (_HELD_OUT, _COMPARED, _LIKELY, "data/grades/*")
 
 
 def _of_iteration(table: str, *names: str) -> BaseView:
@@ -52,12 +54,9 @@ VIEWS: dict[str, BaseView] = {
     "eft": BaseView("eft", ("data/eft/eft.parquet",)),
     "training_steps": BaseView("training_steps", ("data/training/*.parquet",), "checkpoint"),
     "comparisons": BaseView("comparisons", (f"{_COMPARED}/comparisons.parquet",), "checkpoint"),
-    "results": BaseView(
-        "results", tuple(f"{folder}/results.parquet" for folder in (_HELD_OUT, _COMPARED, "data/grades/*"))
-    ),
-    "outcomes": BaseView(
-        "outcomes", tuple(f"{folder}/outcomes.parquet" for folder in (_HELD_OUT, _COMPARED, "data/grades/*"))
-    ),
+    "reply_likelihoods": BaseView("reply_likelihoods", (f"{_LIKELY}/reply_likelihoods.parquet",), "checkpoint"),
+    "results": BaseView("results", tuple(f"{folder}/results.parquet" for folder in _MEASURED)),
+    "outcomes": BaseView("outcomes", tuple(f"{folder}/outcomes.parquet" for folder in _MEASURED)),
     "differences": BaseView("differences", ("data/differences/*.parquet",)),
     "judge_bias": BaseView("judge_bias", (f"{_HELD_OUT}/judge_bias.parquet", f"{_ITERATION}/judge_bias.parquet")),
     "score_distribution": BaseView("score_distribution", (f"{_HELD_OUT}/score_distribution.parquet",)),

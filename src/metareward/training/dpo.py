@@ -62,10 +62,11 @@ def train_dpo(
 
     Returns the metrics: rows_in = rows_trained + rows_held_out + cut + too_long + not_reached + identical. cut: left
     out because a text was cut, or was cut before it had a character; identical: chosen and rejected are the same text
-    or tokens. chosen_cut, rejected_cut: of rows_in, the texts that were cut; actor_pairs, judge_pairs: of those that
-    fit; tokens: of one epoch, the prompt counted with each text; repeated: as `train_sft`; loss_*: in nats per pair;
-    reward_*: β (log-probability of the policy - of the reference), mean over the steps of the last epoch, each pair
-    seen before its own step; held_out_*: of the weights that are written.
+    or tokens. labels_swapped: of those that fit, with settings.shuffle_labels. chosen_cut, rejected_cut: of rows_in,
+    the texts that were cut; actor_pairs, judge_pairs: of those that fit; tokens: of one epoch, the prompt counted with
+    each text; repeated: as `train_sft`; loss_*: in nats per pair; reward_*: β (log-probability of the policy - of the
+    reference), mean over the steps of the last epoch, each pair seen before its own step; held_out_*: of the weights
+    that are written.
     Raises UserError when the first loss is not ln 2: policy and reference are the same model there.
     With no pair left and on_empty "copy" the model is passed on unchanged: a warning, and copied = 1.
     """

@@ -9,7 +9,7 @@ import polars as pl
 
 from metareward.engines.common.chat import encode_prompt, encode_target
 from metareward.engines.common.tokenizer import load_tokenizer
-from metareward.ids import content_id
+from metareward.ids import content_id, content_seed
 from metareward.params import Dpo, Scalar
 
 Metrics = dict[str, float]
@@ -66,6 +66,8 @@ def dpo_rows(
         else:
             counts[f"{pair['role']}_pairs"] += 1
             rows[pair["pair_id"]] = {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+    if settings.shuffle_labels:
+        counts["labels_swapped"] = _swap_labels(rows, seed)
     if len(rows) + counts["identical"] + counts["too_long"] + counts["cut"] != pairs.height:
         raise ValueError("two preference pairs share a pair_id")
     aside = [rows.pop(pair_id) for pair_id in _draw(rows, settings.held_out, seed)]
@@ -87,6 +89,14 @@ def _context(model_path: Path, max_length: int) -> int:
     """The longest row in tokens, prompt and target together."""
     config = json.loads((model_path / "config.json").read_text())
     return min(max_length, int(config.get("max_position_embeddings", max_length)))
+
+
+def _swap_labels(rows: Mapping[str, Row], seed: int) -> int:
+    """Toss a coin for each pair, and swap chosen and rejected text where it says so; how often it did."""
+    swapped = [row for pair_id, row in rows.items() if content_seed("label", seed, pair_id) % 2]
+    for row in swapped:
+        row["chosen_ids"], row["rejected_ids"] = row["rejected_ids"], row["chosen_ids"]
+    return len(swapped)
 
 
 def _draw(pair_ids: Iterable[str], share: float, seed: int) -> list[str]:

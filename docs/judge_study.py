@@ -1,0 +1,199 @@
+"""How well a judge agrees with people, by how it was trained and how it is read: the tables of docs/small.md.
+
+    python docs/judge_study.py row FOLDER NAME --change sft.max_steps=60 --change sft.learning_rate=1e-4
+    python docs/judge_study.py table FOLDER
+
+`row` fine-tunes the seed as the stage sft does, with changes to params.yaml, lets it judge ranked replies, and leaves
+what it found in FOLDER/NAME; what is there already is not done again. Run from the root of a clone.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+import typer
+
+from metareward.engines.common.sampler import Sampler
+from metareward.evaluation.held_out import pair_outcomes
+from metareward.evaluation.intervals import bootstrap_mean
+from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.replies import read_replies
+from metareward.inputs.seed_model import save_seed_model
+from metareward.load_params import parse_params, read_yaml
+from metareward.params import Params
+from metareward.roles.judge import judgment_requests, judgments_table
+from metareward.selection.scores import exact_mean
+from metareward.templates.texts import Templates, load_templates
+
+MICRO_BATCH = 16
+DIGITS = "012345"
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def row(
+    folder: Path,
+    name: str,
+    change: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of params.yaml")] = None,
+    replies: Annotated[Path, typer.Option(help="ranked replies")] = Path("data/samples/dev_judged.jsonl"),
+    n: Annotated[int, typer.Option(help="judgments of each reply")] = 8,
+    temperature: Annotated[float | None, typer.Option(help="null: judge.temperature")] = None,
+    expected: Annotated[int, typer.Option(help="judgments of each reply whose score is read as an expectation")] = 2,
+    trained: Annotated[bool, typer.Option(help="--no-trained: the seed itself")] = True,
+) -> None:
+    """Train a judge, unless FOLDER/NAME has it, and measure it."""
+    params = with_changes(read_yaml(Path("params.yaml")), change or [])
+    if temperature is not None:
+        params = params.model_copy(update={"judge": params.judge.model_copy(update={"temperature": temperature})})
+    place, seed = folder / name, folder / "seed"
+    place.mkdir(parents=True, exist_ok=True)
+    if not seed.exists():
+        save_seed_model(params.seed_model, seed)
+    texts, model = load_templates(params.templates), place / "model" if trained else seed
+    found: dict[str, Any] = {"name": name, "changes": change or [], "replies": replies.name, "trained": trained}
+    if trained and not (place / "training.json").exists():
+        found["training"] = train(params, texts, seed, place)
+    judged = read_replies(replies, "--replies")
+    begun = time.time()
+    sample = Sampler(params, model, place / "journals", name)
+    settings = params.judge.model_copy(update={"n": n})
+    completions = sample(lambda: judgment_requests(judged, texts, settings, params.seed))
+    judgments = judgments_table(judged, completions, params.judge.format)
+    found |= {"judging_seconds": round(time.time() - begun), "temperature": params.judge.temperature}
+    scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
+    some = judgments.filter(pl.col("sample") < expected)
+    means = expected_scores(model, judged, some, texts) if expected else some.select("response_id", "sample", "score")
+    found |= {
+        "readable": float(scores["score"].is_not_null().mean()),  # type: ignore[arg-type]
+        "sampled": {k: agreement(judged, scores, k, n) for k in (1, 2, 4, 8, 16) if k <= n},
+        "expected": {k: agreement(judged, means, k, expected) for k in (1, 2, 4) if k <= expected},
+        "by_rank": judged.join(scores, on="response_id")
+        .group_by("rank")
+        .agg(pl.col("score").mean())
+        .sort("rank")
+        .rows(),
+    }
+    out = place / f"{replies.stem}-n{n}-t{params.judge.temperature}.json"
+    out.write_text(json.dumps(found, indent=1))
+    print(out.read_text())
+
+
+def with_changes(values: dict[str, Any], changes: list[str]) -> Params:
+    """Params with some keys changed; a value is read as YAML."""
+    from ruamel.yaml import YAML
+
+    for one in changes:
+        key, _, value = one.partition("=")
+        *sections, last = key.split(".")
+        at = values
+        for section in sections:
+            at = at[section]
+        if last not in at:
+            raise typer.BadParameter(f"params.yaml has no {key}")
+        at[last] = YAML(typ="safe").load(value)
+    return parse_params(values)
+
+
+def train(params: Params, texts: Templates, seed: Path, place: Path) -> dict[str, Any]:
+    """As the stage sft."""
+    from metareward.training.sft import train_sft
+
+    begun = time.time()
+    examples = read_eft(params.eft, texts, formats_of(params))
+    metrics: dict[str, Any] = dict(
+        train_sft(seed, examples, place / "model", params.sft, place / "work", params.seed, 10, params.train)
+    )
+    metrics["seconds"] = round(time.time() - begun)
+    (place / "training.json").write_text(json.dumps(metrics))
+    return metrics
+
+
+def agreement(judged: pl.DataFrame, scores: pl.DataFrame, k: int, n: int) -> tuple[float, float, float, int] | None:
+    """Share of pairs of replies that mean scores of k judgments order as people do (ties half), interval, and pairs.
+
+    scores: n judgments of each reply, of which k at a time are averaged; the interval is a bootstrap over prompts.
+    """
+    groups = [
+        pair_outcomes(judged, part.group_by("response_id").agg(mean=exact_mean()))
+        for part in (scores.filter(pl.col("sample") // k == group) for group in range(n // k))
+    ]
+    each = pl.concat(groups).group_by("prompt_id").agg(pl.col("outcome").mean(), weight=pl.len()).sort("prompt_id")
+    if each.is_empty():
+        return None  # nothing could be read
+    low, high = bootstrap_mean(each["outcome"], 10_000, 1, weights=each["weight"])
+    mean = float(np.average(each["outcome"], weights=each["weight"]))
+    return round(mean, 3), round(low or 0.0, 3), round(high or 1.0, 3), sum(map(len, groups)) // len(groups)
+
+
+def expected_scores(model: Path, judged: pl.DataFrame, judgments: pl.DataFrame, texts: Templates) -> pl.DataFrame:
+    """response_id, sample, score: where a judgment has its score, the mean of the digits 0 to 5 by probability."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from metareward.engines.common.chat import encode_prompt, encode_target
+    from metareward.engines.common.tokenizer import load_tokenizer
+    from metareward.roles.requests import single_turn
+
+    tokenizer, network = load_tokenizer(model, {}), AutoModelForCausalLM.from_pretrained(model).eval()
+    rows = judgments.filter(pl.col("score").is_in([float(digit) for digit in DIGITS])).join(
+        judged.select("response_id", "prompt", "response"), on="response_id"
+    )
+    asked = []
+    for id_, number, prompt, response, judgment in rows.select(
+        "response_id", "sample", "prompt", "response", "judgment"
+    ).iter_rows():
+        last = re.search(r"\d(?!.*\d)", judgment, re.DOTALL)
+        if last is None:
+            continue
+        ways = [encode_target(tokenizer, judgment[: last.start()] + digit + judgment[last.end() :]) for digit in DIGITS]
+        places = [k for k, tokens in enumerate(zip(*ways, strict=False)) if len(set(tokens)) > 1]
+        if len(places) != 1 or len({len(way) for way in ways}) > 1:
+            continue  # the digit is no token of its own
+        beginning = encode_prompt(tokenizer, single_turn(texts.judge_prompt(prompt, response)))
+        asked.append((id_, number, beginning + ways[0][: places[0]], [way[places[0]] for way in ways]))
+    asked.sort(key=lambda one: len(one[2]))
+    found = []
+    for start in range(0, len(asked), MICRO_BATCH):
+        part = asked[start : start + MICRO_BATCH]
+        longest = max(len(ids) for _, _, ids, _ in part)
+        ids = torch.zeros(len(part), longest, dtype=torch.long)
+        for k, (_, _, tokens, _) in enumerate(part):
+            ids[k, : len(tokens)] = torch.tensor(tokens)  # what pads stands after the last one, which does not see it
+        with torch.inference_mode():
+            hidden = network.model(input_ids=ids).last_hidden_state
+            at = torch.tensor([len(tokens) - 1 for _, _, tokens, _ in part])
+            logits = network.lm_head(hidden[torch.arange(len(part)), at]).float()
+        for (id_, number, _, tokens), line in zip(part, logits, strict=True):
+            shares = line[tokens].softmax(dim=0)
+            found.append((id_, number, float((shares * torch.arange(6.0)).sum())))
+    return pl.DataFrame(found, schema=["response_id", "sample", "score"], orient="row")
+
+
+@app.command()
+def table(folder: Path) -> None:
+    """Print a row of Markdown for each measurement in FOLDER."""
+    print("| changes | replies | steps | seconds | readable | 1 judgment | 4 | 8 | expected, 1 | expected, 2 |")
+    print("|---|---|---:|---:|---:|---|---|---|---|---|")
+    for path in sorted(folder.glob("*/*-n*-t*.json")):
+        found = json.loads(path.read_text())
+        training = path.parent / "training.json"
+        steps = json.loads(training.read_text()) if found["trained"] else {"steps": 0, "seconds": 0}
+        cells = [
+            "<br>".join(found["changes"]) or "none",
+            f"{found['replies']}, temperature {found['temperature']}",
+            f"{steps['steps']:.0f}",
+            f"{steps['seconds']}",
+            f"{found['readable']:.2f}",
+        ]
+        for kind, k in (("sampled", "1"), ("sampled", "4"), ("sampled", "8"), ("expected", "1"), ("expected", "2")):
+            value = found[kind].get(k)
+            cells.append(f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]" if value else "")
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    app()
