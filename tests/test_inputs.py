@@ -1,5 +1,6 @@
 """Sample data and slices; what wrong files say is in test_bad_input.py."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,21 +8,26 @@ import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 import polars as pl
 import pytest
 import yaml
+from rapidfuzz import fuzz, process
 
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
-from metareward.load_params import parse_params
+from metareward.load_params import load_params, parse_params
 from metareward.roles.judge import judgments_table
 from metareward.selection.eft import select_eft
 from metareward.templates.texts import load_templates
 
 ROOT = Path(__file__).parents[1]
 PARAMS = parse_params(yaml.safe_load((ROOT / "profiles/demo.yaml").read_text()))
+
+
+SMALL = {"prompts": 288, "eval_prompts": 252, "eft": 180, "dev_judged": 72, "eval_judged": 216}
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +93,40 @@ def test_the_seed_writes_eft_n_judgments_of_each_ranked_reply(tmp_path, tiny_mod
     judgments = pl.read_parquet(tmp_path / "data/eft/judgments.parquet")
     assert set(judgments["response_id"].value_counts()["count"]) == {2}
     assert judgments["response_id"].n_unique() == read_replies(ROOT / "data/samples/eval_judged.jsonl", "").height
+
+
+def test_sets_of_the_profile_small_are_what_the_readme_says():
+    folder = Path("data/samples/small")
+    rows = {name: [json.loads(line) for line in (folder / f"{name}.jsonl").open()] for name in SMALL}
+    assert {name: len(found) for name, found in rows.items()} == SMALL
+    for name in ("prompts", "eval_prompts"):
+        assert set(Counter(row["category"] for row in rows[name]).values()) == {len(rows[name]) // 12}
+    for name in ("eft", "dev_judged", "eval_judged"):
+        assert read_replies(folder / f"{name}.jsonl", "").height == len(rows[name])
+        lengths = [fmean(len(row["response"]) for row in rows[name] if row["rank"] == rank) for rank in (1, 2, 3)]
+        assert max(lengths) < 1.25 * min(lengths), name
+        longest = Counter(
+            max(rows[name][k : k + 3], key=lambda row: len(row["response"]))["rank"]
+            for k in range(0, len(rows[name]), 3)
+        )
+        assert max(longest.values()) < len(rows[name]) / 3 / 2, (
+            name
+        )  # "the longest is the best" is wrong most of the time
+    examples = read_eft(
+        load_params(ROOT / "profiles/small.yaml").eft, load_templates(PARAMS.templates), formats_of(PARAMS)
+    )
+    assert examples.filter(kind="judge").height == SMALL["eft"]
+    shares = Counter(row["score"] for row in rows["eft"])
+    assert set(shares) == {0, 1, 2, 3, 4, 5}
+    assert min(shares.values()) >= 20
+    others = [Path(f"data/samples/{name}.jsonl") for name in ("prompts", "eft", "eval_prompts", "eval_judged")]
+    sets = [{row["prompt"] for row in found} for found in rows.values()]
+    sets += [{json.loads(line)["prompt"] for line in path.open()} for path in others]
+    assert not any(one & other for one, other in combinations(sets, 2))
+    held_out = [prompt for prompts in (sets[1], sets[4]) for prompt in prompts]
+    seen = [prompt for prompts in (sets[0], sets[2]) for prompt in prompts]
+    near = process.cdist(held_out, seen, scorer=fuzz.token_sort_ratio, score_cutoff=75)
+    assert near.max() == 0  # nor was a held-out prompt seen in other words
 
 
 def replies():
