@@ -39,7 +39,7 @@ def row(
     folder: Path,
     name: str,
     change: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of params.yaml")] = None,
-    replies: Annotated[Path, typer.Option(help="ranked replies")] = Path("data/samples/dev_judged.jsonl"),
+    replies: Annotated[Path, typer.Option(help="ranked replies")] = Path("data/samples/small/dev_judged.jsonl"),
     n: Annotated[int, typer.Option(help="judgments of each reply")] = 8,
     temperature: Annotated[float | None, typer.Option(help="null: judge.temperature")] = None,
     expected: Annotated[int, typer.Option(help="judgments of each reply whose score is read as an expectation")] = 2,
