@@ -22,7 +22,7 @@ EVERY_STAGE = {
     "questions", "categories", "monitor-training-sft", "digest-sft", "report",
     *(
         f"{stage}@{name}"
-        for stage in ("evaluate", "compare", "answer", "grade")
+        for stage in ("evaluate", "compare", "likelihood", "answer", "grade")
         for name in ("seed", "sft", "m1", "m2")
     ),
     *(
@@ -206,7 +206,7 @@ def ablations(finished):
 def test_ablation_reruns_from_pair_selection_on(ablations):
     _, zero, one = ablations
     after = {"actor-pairs@m1", "actor-pairs@m2", "dpo@m2", "evaluate@m2", "compare@m2", "summary@m2", "metrics"}
-    after |= {"answer@m2", "grade@m2", "monitor-data@m2", "monitor-training@m2"}
+    after |= {"likelihood@m2", "answer@m2", "grade@m2", "monitor-data@m2", "monitor-training@m2"}
     after |= {"digest@m2", "report"}
     # m1's own rho is 0 already, so its pairs stay the same and nothing that hangs on them reruns
     assert {"actor-pairs@m1", "actor-pairs@m2"} <= zero <= after
@@ -225,6 +225,7 @@ def test_balanced_reruns_from_pair_selection_on_and_is_recorded(ablations):
         "dpo",
         "evaluate",
         "compare",
+        "likelihood",
         "answer",
         "grade",
         "summary",

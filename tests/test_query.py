@@ -119,7 +119,13 @@ def test_every_table_that_a_stage_writes_is_in_a_view_with_its_schema(tmp_path):
     files = [re.sub(r"\$\{\w+\}", "m1", out) for out in outs if out.endswith(".parquet")]
     for script in (ROOT / "stages").glob("*.py"):
         for name in re.findall(r'folder / "(\w+)\.parquet", "\w+"\)', script.read_text()):
-            folder = {"evaluate": "evaluations", "compare": "comparisons", "grade": "grades"}.get(script.stem)
+            folders = {
+                "evaluate": "evaluations",
+                "compare": "comparisons",
+                "likelihood": "likelihoods",
+                "grade": "grades",
+            }
+            folder = folders.get(script.stem)
             files += [f"data/{folder}/m1/{name}.parquet"] if folder else []
     assert len(files) > 25
     (tmp_path / "dvc.yaml").touch()

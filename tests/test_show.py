@@ -326,7 +326,7 @@ def compared(tmp_path, monkeypatch):
             [(name, metric, None, f"p{k}", float(value), 1) for metric, k, value in rows],
             schema=dict(TABLES["outcomes"].columns), orient="row",
         )  # fmt: skip
-        for folder in ("evaluations", "comparisons", "grades"):
+        for folder in ("evaluations", "comparisons", "likelihoods", "grades"):
             part = outcomes if folder == "evaluations" else outcomes.clear()
             write_table(part, tmp_path / "data" / folder / name / "outcomes.parquet", "outcomes")
     return tmp_path
