@@ -105,5 +105,7 @@ def test_a_run_measures_it_where_params_say_so(tiny_run, tmp_path):
     printed = clone.run(
         "metareward sql 'SELECT checkpoint, count(*) AS n FROM reply_likelihoods GROUP BY ALL ORDER BY 1'"
     )
-    assert re.findall(r"(\w+) +(\d+)\n", printed) == [(name, "6") for name in ("m1", "m2", "seed", "sft")]
+    settings = params["evaluate"]
+    n = read_replies(clone.folder / settings["judged"], "", settings["n_judged_prompts"]).height
+    assert re.findall(r"(\w+) +(\d+)\n", printed) == [(name, str(n)) for name in ("m1", "m2", "seed", "sft")]
     assert re.search(r"\nlikelihood_agreement ", clone.run("metareward compare sft m2"))
