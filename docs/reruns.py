@@ -18,7 +18,7 @@ ENGINES = ("transformers", "vllm", "openai")
 DISPATCHER = SOURCE / "metareward/engines/common/load.py"  # imports the engine that params name, and no other
 # Modules that no stage depends on, and why an edit of them cannot change a row that a stage writes.
 UNABLE = {
-    "src/metareward/__init__.py": "sets how often progress lines come",
+    "src/metareward/__init__.py": "sets how often progress lines come, and how long threads wait awake",
     "src/metareward/errors.py": "ends a stage, and writes nothing",
     "src/metareward/digests.py": "names journals and training states by what files hold",
     "src/metareward/locks.py": "says who may write a folder of `.work`, and how long others wait",
