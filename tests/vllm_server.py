@@ -21,12 +21,12 @@ class Server:
         self.model, self.log, self.process = model, log, None
 
     def start(self):
-        command = f"-m vllm.entrypoints.openai.api_server --model {self.model} --served-model-name {self.model.name}"
+        served = ["--model", str(self.model), "--served-model-name", self.model.name]
         options = f"--host 127.0.0.1 --port {self.port} --dtype float32 --max-model-len 2048 --enforce-eager"
         environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-1", **os.environ}
         environment |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, *command.split(), *options.split(), "--api-key", KEY],
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *served, *options.split(), "--api-key", KEY],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env=environment,
