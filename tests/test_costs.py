@@ -66,7 +66,7 @@ def test_the_time_and_the_tokens_of_killed_processes_count(tmp_path):
     assert costs["prompt_chars"] == 440
     assert 6 * 0.2 < costs["seconds"] < lasted + 0.1
     assert costs["seconds"] > lasted / 2  # the start of both processes is in it; what lay between them is not
-    assert costs["tokens_per_second"] == pytest.approx(costs["tokens_written"] / costs["seconds"], abs=0.01)
+    assert costs["tokens_per_second"] == pytest.approx(costs["tokens_written"] / costs["seconds"], rel=0.005)
     assert costs["hardware"]
     assert (costs["gpus"], costs["gpu_memory_gb"]) == (0, None)
     assert 0.02 < costs["memory_gb"] < 4
