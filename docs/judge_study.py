@@ -1,4 +1,4 @@
-"""How well a judge agrees with people, by how it was trained and how it is read: the tables of docs/small.md.
+"""How well a judge agrees with people, by how it was trained and how it is read.
 
     python docs/judge_study.py row FOLDER NAME --change sft.max_steps=60 --change sft.learning_rate=1e-4
     python docs/judge_study.py table FOLDER
@@ -41,14 +41,11 @@ def row(
     change: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of params.yaml")] = None,
     replies: Annotated[Path, typer.Option(help="ranked replies")] = Path("data/samples/small/dev_judged.jsonl"),
     n: Annotated[int, typer.Option(help="judgments of each reply")] = 8,
-    temperature: Annotated[float | None, typer.Option(help="null: judge.temperature")] = None,
     expected: Annotated[int, typer.Option(help="judgments of each reply whose score is read as an expectation")] = 2,
     trained: Annotated[bool, typer.Option(help="--no-trained: the seed itself")] = True,
 ) -> None:
     """Train a judge, unless FOLDER/NAME has it, and measure it."""
     params = with_changes(read_yaml(Path("params.yaml")), change or [])
-    if temperature is not None:
-        params = params.model_copy(update={"judge": params.judge.model_copy(update={"temperature": temperature})})
     place, seed = folder / name, folder / "seed"
     place.mkdir(parents=True, exist_ok=True)
     if not seed.exists():
@@ -56,7 +53,7 @@ def row(
     texts, model = load_templates(params.templates), place / "model" if trained else seed
     found: dict[str, Any] = {"name": name, "changes": change or [], "replies": replies.name, "trained": trained}
     if trained and not (place / "training.json").exists():
-        found["training"] = train(params, texts, seed, place)
+        train(params, texts, seed, place)
     judged = read_replies(replies, "--replies")
     begun = time.time()
     sample = Sampler(params, model, place / "journals", name)
@@ -98,8 +95,8 @@ def with_changes(values: dict[str, Any], changes: list[str]) -> Params:
     return parse_params(values)
 
 
-def train(params: Params, texts: Templates, seed: Path, place: Path) -> dict[str, Any]:
-    """As the stage sft."""
+def train(params: Params, texts: Templates, seed: Path, place: Path) -> None:
+    """As the stage sft; what it took is in training.json."""
     from metareward.training.sft import train_sft
 
     begun = time.time()
@@ -109,7 +106,6 @@ def train(params: Params, texts: Templates, seed: Path, place: Path) -> dict[str
     )
     metrics["seconds"] = round(time.time() - begun)
     (place / "training.json").write_text(json.dumps(metrics))
-    return metrics
 
 
 def agreement(judged: pl.DataFrame, scores: pl.DataFrame, k: int, n: int) -> tuple[float, float, float, int] | None:

@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from transformers import AutoModelForCausalLM
 
+from metareward.engines.common.batches import plan_by_length
 from metareward.engines.common.chat import encode_prompt, encode_target
 from metareward.engines.common.tokenizer import load_tokenizer
 from metareward.errors import UserError
@@ -40,12 +41,8 @@ def reply_likelihoods(
             rows.append((len(beginning) + len(target), response_id, prompt_id, beginning, target))
     rows.sort(key=lambda row: row[:2])
     found = []
-    while rows:
-        size = 1
-        while size < len(rows) and (size + 1) * rows[size][0] <= BATCH_TOKENS:
-            size += 1
-        batch, rows = rows[:size], rows[size:]
-        ids = torch.zeros(size, batch[-1][0], dtype=torch.long)
+    for batch in plan_by_length(rows, BATCH_TOKENS):
+        ids = torch.zeros(len(batch), batch[-1][0], dtype=torch.long)
         for number, (length, _, _, beginning, target) in enumerate(batch):
             ids[number, :length] = torch.tensor(beginning + target)  # padding comes after, where no token sees it
         logits = model(input_ids=ids.to(device)).logits

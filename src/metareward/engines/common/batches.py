@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from metareward.engines.common.chat import decode, encode_chats, opened_thought, token_text
 from metareward.engines.common.interface import Completion, FirstLogprobs, Request
@@ -13,6 +13,7 @@ from metareward.errors import UserError
 
 FINISH_REASONS = ("stop", "length", "content_filter")  # of a text that was written
 HALF = "\ufffd"  # what a decoder makes of the first bytes of a character that a cut went through
+Row = TypeVar("Row", bound=tuple[Any, ...])
 ENCODED_AHEAD = 256  # prompts that are tokenised together, on all cores: one by one, half a million take a core minutes
 
 
@@ -80,6 +81,21 @@ def plan_batches(prompts: Iterable[EncodedRequest], batch_tokens: int) -> Iterat
             batch, slots, shared = [], 0, 0
         slots += len(prompt.tokens) - shared + rows
         batch.append(prompt)
+    if batch:
+        yield batch
+
+
+def plan_by_length(rows: Iterable[Row], batch_tokens: int) -> Iterator[list[Row]]:
+    """Rows of rising length, which is their first item, in batches of at most batch_tokens tokens, padding included.
+
+    A longer row is alone.
+    """
+    batch: list[Row] = []
+    for row in rows:
+        if batch and (len(batch) + 1) * row[0] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
     if batch:
         yield batch
 

@@ -15,7 +15,7 @@ from metareward.engines.transformers.extras import no_extras
 with no_extras():
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from metareward.engines.common.batches import ENCODED_AHEAD
+from metareward.engines.common.batches import ENCODED_AHEAD, plan_by_length
 from metareward.engines.common.chat import encode_chats
 from metareward.engines.common.chat_check import check_conversations
 from metareward.engines.common.device import best_dtype
@@ -116,20 +116,6 @@ class RewardScorer:
         )
         scores: list[float] = output.logits[:, 0].float().cpu().tolist()
         return scores
-
-
-def plan_by_length(
-    rows: Sequence[tuple[int, str, Tokens]], batch_tokens: int
-) -> Iterator[list[tuple[int, str, Tokens]]]:
-    """Rows of rising length in batches of at most batch_tokens tokens, padding included; a longer row is alone."""
-    batch: list[Row] = []
-    for row in rows:
-        if batch and (len(batch) + 1) * row[0] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _written(score: float, id_: str) -> str:
