@@ -11,6 +11,7 @@ help: ## this list
 
 run: .venv/run.installed ## run the pipeline of params.yaml (the demo, unless you changed it) and show the checkpoints
 	@metareward check
+	@metareward estimate
 	@dvc repro
 	@metareward show
 

@@ -15,7 +15,7 @@ from metareward.pipeline.plan import Load
 
 
 def load(stage, prefill, decode):
-    return Load(stage, 1, 1, prefill, decode, None)
+    return Load(stage, 1, 1, prefill, prefill, decode, None)
 
 
 def test_hardware_is_a_name_and_a_number():

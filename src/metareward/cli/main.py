@@ -7,6 +7,7 @@ import typer
 from metareward.checkout import foreign_code
 from metareward.cli.check import check
 from metareward.cli.compare import compare
+from metareward.cli.estimate import estimate
 from metareward.cli.exp import exp
 from metareward.cli.export_answers import export_answers
 from metareward.cli.imports import imports
@@ -28,7 +29,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check, run and read a pipeline of Meta-Rewarding. `dvc repro` runs it.",
 )
-COMMANDS = (check, profile, show, report, compare, exp, sql, trace, what_if, reliability, journal, plan, export_answers)
+COMMANDS = (
+    check,
+    profile,
+    show,
+    report,
+    compare,
+    exp,
+    sql,
+    trace,
+    what_if,
+    reliability,
+    journal,
+    plan,
+    estimate,
+    export_answers,
+)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(score, name="score")

@@ -58,26 +58,38 @@ def plan(
         *local_loads(judged, Path("data")),
     ]
     table = Table(title="Generation")
-    for heading in ("stage", "requests", "samples", "prompt tokens", "tokens written", "written so far", "h:mm:ss"):
+    for heading in (
+        "stage",
+        "requests",
+        "samples",
+        "prompt tokens",
+        "computed",
+        "tokens written",
+        "written so far",
+        "h:mm:ss",
+    ):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     total = busy = 0
     for load in loads:
         working = (load.prefill / (prefill_rate or inf) + load.decode / (decode_rate or inf)) / gpus
         seconds = round(working + (load_seconds if load.requests else 0))
         total, busy = total + seconds, busy + seconds * gpus
-        counts = (load.requests, load.samples, load.prefill, load.decode)
+        counts = (load.requests, load.samples, load.prefill, load.computed, load.decode)
         done = "-" if load.done is None else f"{load.done:,}"
         table.add_row(load.stage, *(f"{count:,}" for count in counts), done, str(timedelta(seconds=seconds)))
     table.add_section()
-    sums = [sum(getattr(load, name) for load in loads) for name in ("requests", "samples", "prefill", "decode")]
+    sums = [
+        sum(getattr(load, name) for load in loads) for name in ("requests", "samples", "prefill", "computed", "decode")
+    ]
     so_far = sum(load.done or 0 for load in loads)
     table.add_row("total", *(f"{count:,}" for count in sums), f"{so_far:,}", str(timedelta(seconds=total)))
     Console(width=max(120, Console().width)).print(table)
     print(
         f"expected tokens of a response {lengths.response:.0f}, a judgment {lengths.judgment:.0f}, a verdict "
-        f"{lengths.verdict:.0f}; {CHARS_PER_TOKEN} characters to a token"
+        f"{lengths.verdict:.0f}; {CHARS_PER_TOKEN} characters to a token; computed: prompt tokens, "
+        "what prompts begin with alike once"
     )
-    print(f"tables and journals: at most {2 * sums[3] * CHARS_PER_TOKEN / 1e6:,.1f} MB")
+    print(f"tables and journals: at most {2 * sums[4] * CHARS_PER_TOKEN / 1e6:,.1f} MB")
     for line in price_lines(judged):
         print(line)
     for line in memory_lines(params, gpus):

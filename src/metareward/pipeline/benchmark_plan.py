@@ -11,6 +11,7 @@ from metareward.params import Benchmark, BenchmarkJudge, Params
 from metareward.pipeline.plan import (
     CHARS_PER_TOKEN,
     CHAT_TOKENS,
+    Asks,
     Lengths,
     Load,
     decoded,
@@ -51,8 +52,8 @@ def answer_loads(params: Params, questions: pl.DataFrame, data: Path) -> Iterato
     for name in questions["benchmark"].unique().sort():
         asked, answer = questions.filter(benchmark=name), _answer(params, questions, name)
         first, second = (asked["turns"].list.get(turn, null_on_oob=True).drop_nulls() for turn in (0, 1))
-        parts.append((len(first), 1, mean_tokens(first), answer))
-        parts.append((len(second), 1, mean_tokens(first) + answer + mean_tokens(second), answer))
+        parts.append(Asks(len(first), 1, mean_tokens(first), answer))
+        parts.append(Asks(len(second), 1, mean_tokens(first) + answer + mean_tokens(second), answer))
     for checkpoint in params.checkpoints:
         yield load_of(f"answer@{checkpoint}", parts, [data / "answers" / f"{checkpoint}.parquet"])
 
@@ -90,9 +91,9 @@ def gradings(params: Params, questions: pl.DataFrame) -> Iterator[Grading]:
 def strong_judge_grading(params: Params, templates: Templates, lengths: Lengths) -> Iterator[Grading]:
     """What the strong judge is asked, where there is one; a prompt is paid once for all its samples."""
     if params.evaluate.strong_judge.n_prompts:
-        _, (requests, n, prompt, written) = strong_respond_load(params, templates, lengths, Path())
-        judge = params.evaluate.strong_judge.judge
-        yield _grading("strong-judge", params, judge, requests, prompt, written * n, n)
+        _, asks = strong_respond_load(params, templates, lengths, Path())
+        judge, n = params.evaluate.strong_judge.judge, asks.samples
+        yield _grading("strong-judge", params, judge, asks.requests, asks.prompt, asks.written * n, n)
 
 
 def local_loads(judged: Iterable[Grading], data: Path) -> Iterator[Load]:
@@ -109,7 +110,7 @@ def local_loads(judged: Iterable[Grading], data: Path) -> Iterator[Load]:
         table = data / "grades" / checkpoint / "grades.parquet" if checkpoint else data / f"{name}.parquet"
         if name == "strong-judge":
             table = data / "strong_judge" / "judgments.parquet"
-        yield Load(stage, requests, samples, prefill, decode, decoded([table]))
+        yield Load(stage, requests, samples, prefill, prefill, decode, decoded([table]))
 
 
 def price_lines(judged: Iterable[Grading]) -> Iterator[str]:

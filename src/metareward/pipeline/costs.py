@@ -94,10 +94,15 @@ def _hardware() -> tuple[str, int, int | None]:
             free, total = torch.cuda.mem_get_info()
             allocated = torch.cuda.max_memory_allocated()
             return torch.cuda.get_device_name(), torch.cuda.device_count(), allocated or total - free
+    return processor(), 0, None
+
+
+def processor() -> str:
+    """The processor's name, and how many of its cores this process may use."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else 'processor'}, {cores} core{'s' * (cores > 1)}", 0, None
+    return f"{names[0] if names else 'processor'}, {cores} core{'s' * (cores > 1)}"
 
 
 def read_costs(labels: list[str]) -> list[dict[str, Any]]:

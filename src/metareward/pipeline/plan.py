@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -13,7 +14,9 @@ from metareward.params import JudgeEndpoint, Params
 from metareward.templates.texts import Templates, load_new_prompt_template
 
 CHARS_PER_TOKEN = 4.4  # of English prose in the vocabularies of SmolLM2 and Llama 3
+MARK = "\x00"
 CHAT_TOKENS = 31  # around a prompt, by SmolLM2's template: marks of turns and a system prompt; Llama 3's are fewer
+CHAT_END = 7  # of them behind it
 JUDGMENT_CHARS = 1000.0  # where no examples show how long a judgment is; the paper's limits on them are 1,000 and 1,100
 
 
@@ -21,17 +24,34 @@ JUDGMENT_CHARS = 1000.0  # where no examples show how long a judgment is; the pa
 class Load:
     """What one stage asks for.
 
-    samples: completions over all requests. prefill: prompt tokens, each request's counted once, although engines
-    compute what neighbours share only once. decode: tokens written. done: decode tokens of the tables that are there
-    already, None where the stage has not run.
+    samples: completions over all requests. prefill: prompt tokens, each request's counted once; computed: those of them
+    that an engine computes which computes a beginning that prompts share once. decode: tokens written. done: decode
+    tokens of the tables that are there already, None where the stage has not run.
     """
 
     stage: str
     requests: int
     samples: int
     prefill: int
+    computed: int
     decode: int
     done: int | None
+
+
+class Asks(NamedTuple):
+    """Requests of one kind: how many, samples of each, and mean tokens: of a prompt, written in a sample, and of the
+    prompt's beginning that others had before it."""
+
+    requests: int
+    samples: int
+    prompt: float
+    written: float
+    shared: float = 0.0
+
+    @property
+    def others(self) -> int:
+        """Requests behind the first one."""
+        return max(self.requests - 1, 0)
 
 
 @dataclass(frozen=True)
@@ -66,23 +86,47 @@ def loads(params: Params, templates: Templates, lengths: Lengths, data: Path) ->
     """
     prompt = mean_tokens(pool_of(params)["prompt"])
     n_prompts, n, m = params.prompts.per_iteration, params.respond.n, params.judge.n
-    judge = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
-    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + prompt + lengths.response
-    battle += 2 * lengths.judgment
     if params.prompts.generated:
         yield _new_prompts(params, data)
     if params.eft.seed_judges:
         yield _ranked_replies(params, templates, lengths, data)
     for name in params.checkpoints[2:]:
         folder = data / "iterations" / name
-        asked = n_prompts * m * (m - 1) if params.iterations[name].train_judge else 0
-        yield load_of(f"respond@{name}", [(n_prompts, n, prompt, lengths.response)], [folder / "responses.parquet"])
-        asks = (n_prompts * n, m, judge, lengths.judgment)
+        asked = n_prompts if params.iterations[name].train_judge else 0
+        asks = Asks(n_prompts, n, prompt, lengths.response)
+        yield load_of(f"respond@{name}", [asks], [folder / "responses.parquet"])
+        asks = _judgments(templates, lengths, n_prompts, n, m, prompt, lengths.response)
         if params.reward_model is not None:
-            asks = (n_prompts * n, 1, prompt + lengths.response, 0.0)  # it reads, and writes nothing
+            asks = Asks(n_prompts * n, 1, prompt + lengths.response, 0.0)  # it reads, and writes nothing
         yield load_of(f"judge@{name}", [asks], [folder / "judgments.parquet"])
-        yield load_of(f"meta-judge@{name}", [(asked, 1, battle, lengths.verdict)], [folder / "battles.parquet"])
+        battles = _battles(templates, lengths, asked, m, prompt + lengths.response)
+        yield load_of(f"meta-judge@{name}", [battles], [folder / "battles.parquet"])
     yield from _evaluations(params, templates, lengths, data)
+
+
+def _judgments(
+    templates: Templates, lengths: Lengths, prompts: int, replies: int, samples: int, prompt: float, reply: float
+) -> Asks:
+    """Judgments of some replies to each prompt; prompt, reply: their tokens."""
+    text = templates.judge_prompt("", "")
+    shared = _beginning(templates.judge_prompt(MARK, "")) + prompt * (1 - 1 / replies)
+    return Asks(prompts * replies, samples, len(text) / CHARS_PER_TOKEN + prompt + reply, lengths.judgment, shared)
+
+
+def _battles(templates: Templates, lengths: Lengths, responses: int, judgments: int, texts: float) -> Asks:
+    """Both orders of each pair of a response's judgments; texts: tokens of the response with its prompt."""
+    rivals, text = judgments - 1, templates.meta_judge_prompt("", "", "", "")
+    each = judgments * rivals
+    shared = _beginning(templates.meta_judge_prompt(MARK, "", "", ""))
+    if each:
+        shared += texts * (1 - 1 / each) + lengths.judgment * (1 - 1 / rivals)
+    prompt = len(text) / CHARS_PER_TOKEN + texts + 2 * lengths.judgment
+    return Asks(responses * each, 1, prompt, lengths.verdict, shared)
+
+
+def _beginning(text: str) -> float:
+    """Tokens before the first text that differs, those before the prompt included."""
+    return len(text.partition(MARK)[0]) / CHARS_PER_TOKEN + CHAT_TOKENS - CHAT_END
 
 
 def pool_of(params: Params) -> pl.DataFrame:
@@ -97,17 +141,22 @@ def _new_prompts(params: Params, data: Path) -> Load:
     settings = params.prompts.generate
     seeds = read_prompts(Path(settings.seeds), "params.yaml: prompts.generate.seeds")["prompt"]
     asked = len(load_new_prompt_template(settings.template)) / CHARS_PER_TOKEN + settings.shots * mean_tokens(seeds)
-    parts = [(settings.n, 1, asked, mean_tokens(seeds, settings.max_tokens))]
+    parts = [Asks(settings.n, 1, asked, mean_tokens(seeds, settings.max_tokens))]
     return load_of("generate-prompts", parts, [data / "prompts" / "generated.parquet"])
 
 
 def _ranked_replies(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Load:
     """The seed's judgments of the ranked human replies."""
     replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")
-    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN
-    judged += mean_tokens(replies["prompt"]) + mean_tokens(replies["response"])
-    parts = [(replies.height, params.eft.n, judged, lengths.judgment)]
-    return load_of("eft-judge", parts, [data / "eft" / "judgments.parquet"])
+    judgments = _judgments_of(replies, templates, lengths, params.eft.n)
+    return load_of("eft-judge", [judgments], [data / "eft" / "judgments.parquet"])
+
+
+def _judgments_of(replies: pl.DataFrame, templates: Templates, lengths: Lengths, samples: int) -> Asks:
+    """Judgments of ranked replies."""
+    prompts = replies["prompt_id"].n_unique()
+    prompt, reply = mean_tokens(replies["prompt"]), mean_tokens(replies["response"])
+    return _judgments(templates, lengths, prompts, replies.height // prompts, samples, prompt, reply)
 
 
 def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
@@ -117,13 +166,11 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     replies = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     n, m, replied = prompts.height, settings.n_judgments, replies["prompt_id"].n_unique()
     response = min(lengths.response, settings.max_tokens)
-    prompt, reply = mean_tokens(prompts["prompt"]), mean_tokens(replies["response"])
-    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + mean_tokens(replies["prompt"]) + reply
-    battle = len(templates.meta_judge_prompt("", "", "", "")) / CHARS_PER_TOKEN + mean_tokens(replies["prompt"]) + reply
+    prompt, texts = mean_tokens(prompts["prompt"]), mean_tokens(replies["prompt"]) + mean_tokens(replies["response"])
     parts = [
-        (n, 1, prompt, response),
-        (replies.height, m, judged, lengths.judgment),
-        (replied * m * (m - 1), 1, battle + 2 * lengths.judgment, lengths.verdict),
+        Asks(n, 1, prompt, response),
+        _judgments_of(replies, templates, lengths, m),
+        _battles(templates, lengths, replied, m, texts),
     ]
     if settings.strong_judge.n_prompts:
         load, given = strong_respond_load(params, templates, lengths, data)
@@ -134,14 +181,13 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
         tables = [folder / f"{table}.parquet" for table in ("responses", "judgments", "verdicts", "strong_judgments")]
         yield load_of(f"evaluate@{name}", parts, tables)
     compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
+    shared = _beginning(templates.compare_prompt(MARK, "", "")) + prompt / 2  # both orders are asked
     for name in params.checkpoints[1:]:
         table = data / "comparisons" / name / "comparisons.parquet"
-        yield load_of(f"compare@{name}", [(2 * n, 1, compare, lengths.verdict)], [table])
+        yield load_of(f"compare@{name}", [Asks(2 * n, 1, compare, lengths.verdict, shared)], [table])
 
 
-def strong_respond_load(
-    params: Params, templates: Templates, lengths: Lengths, data: Path
-) -> tuple[Load, tuple[int, int, float, float]]:
+def strong_respond_load(params: Params, templates: Templates, lengths: Lengths, data: Path) -> tuple[Load, Asks]:
     """The load of the seed's responses for the strong judge, and the judgments of them that each judge writes then.
 
     The latter as `load_of` takes them; identical responses are judged once, so they are an upper bound.
@@ -149,9 +195,8 @@ def strong_respond_load(
     strong = params.evaluate.strong_judge
     prompts = read_prompts(Path(params.evaluate.prompts), "params.yaml: evaluate.prompts").slice(0, strong.n_prompts)
     prompt, n = mean_tokens(prompts["prompt"]), strong.n_responses
-    parts = [(prompts.height, n, prompt, lengths.response)]
-    judged = len(templates.judge_prompt("", "")) / CHARS_PER_TOKEN + prompt + lengths.response
-    judgments = (prompts.height * n, strong.n_judgments, judged, lengths.judgment)
+    parts = [Asks(prompts.height, n, prompt, lengths.response)]
+    judgments = _judgments(templates, lengths, prompts.height, n, strong.n_judgments, prompt, lengths.response)
     return load_of("strong-respond", parts, [data / "strong_judge" / "responses.parquet"]), judgments
 
 
@@ -166,14 +211,18 @@ def judge_cost(n_requests: int, tokens_in: float, tokens_out: float, endpoint: J
     return n_requests * (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
 
 
-def load_of(stage: str, parts: Iterable[tuple[int, int, float, float]], tables: Iterable[Path]) -> Load:
-    """The load of a stage. parts: requests, samples of each, prompt tokens of each, tokens written in each sample."""
-    requests = samples = 0
-    prefill = decode = 0.0
-    for asked, n, prompt, written in parts:
-        requests, samples = requests + asked, samples + asked * n
-        prefill, decode = prefill + asked * (prompt + CHAT_TOKENS), decode + asked * n * written
-    return Load(stage, requests, samples, round(prefill), round(decode), decoded(tables))
+def load_of(stage: str, parts: Iterable[Asks], tables: Iterable[Path]) -> Load:
+    """The load of a stage."""
+    parts = list(parts)
+    return Load(
+        stage,
+        sum(part.requests for part in parts),
+        sum(part.requests * part.samples for part in parts),
+        round(sum(part.requests * (part.prompt + CHAT_TOKENS) for part in parts)),
+        round(sum(part.requests * (part.prompt + CHAT_TOKENS) - part.others * part.shared for part in parts)),
+        round(sum(part.requests * part.samples * part.written for part in parts)),
+        decoded(tables),
+    )
 
 
 def decoded(tables: Iterable[Path]) -> int | None:

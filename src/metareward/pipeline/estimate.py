@@ -1,0 +1,101 @@
+"""How long a run takes on the processor at hand, from two seconds of work on it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.pool import read_prompts
+from metareward.inputs.replies import read_replies
+from metareward.inputs.seed_model import EMBEDDED_PARAMETERS
+from metareward.params import Params
+from metareward.pipeline.costs import processor
+from metareward.pipeline.fit import seed_shape
+from metareward.pipeline.hours import count_parameters, training_loads
+from metareward.pipeline.plan import expected_lengths, loads
+from metareward.templates.texts import load_templates
+
+ROWS, WIDTHS, LAYERS = 256, (576, 1536), 40  # weights of 140 MB in float32, so that no cache holds them
+SECONDS = 1.0
+# What runs of the demo did of the processor's products in the same second: docs/speed.md, The plan against a run
+READING_SHARE, WRITING_SHARE, TRAINING_SHARE = 0.5, 0.25, 0.5
+OTHER_STAGES = 0.35  # a stage without a model, in imports of torch and transformers
+STAGES = 18, 15  # without a model: in all, and for each iteration
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A processor: operations a second in products of matrices, and the seconds in which a stage gets its libraries."""
+
+    name: str
+    operations: float
+    start: float
+
+
+def measure() -> Machine:
+    """This machine, in the number format in which it would generate and train."""
+    begun = time.monotonic()
+    import torch
+
+    import metareward.engines.transformers.engine  # noqa: F401
+    from metareward.engines.common.device import best_dtype
+
+    start = time.monotonic() - begun
+    dtype = getattr(torch, best_dtype())
+    weights = [torch.ones(*(WIDTHS if layer % 2 else WIDTHS[::-1]), dtype=dtype) for layer in range(LAYERS)]
+    rows = torch.ones(ROWS, WIDTHS[1], dtype=dtype)
+    fastest, begun = float("inf"), time.monotonic()
+    with torch.inference_mode():
+        while (since := time.monotonic()) - begun < SECONDS:
+            for weight in weights:
+                rows = (rows @ weight).clamp(max=1)
+            fastest = min(fastest, time.monotonic() - since)
+    return Machine(processor(), 2 * ROWS * sum(weight.numel() for weight in weights) / fastest, start)
+
+
+def parameters_of(params: Params) -> int | None:
+    """Of the seed model, where that can be known before it is here."""
+    if params.seed_model == "embedded":
+        return EMBEDDED_PARAMETERS
+    if Path(params.seed_model).is_dir():
+        return count_parameters(Path(params.seed_model))
+    shape, _ = seed_shape(params)
+    return shape.parameters if shape else None
+
+
+def seconds_here(params: Params, machine: Machine, parameters: int) -> dict[str, float]:
+    """Seconds of a whole run: of reading prompts, writing, training, and starting its stages."""
+    templates = load_templates(params.templates)
+    lengths = expected_lengths(params, templates)
+    asked, training = list(loads(params, templates, lengths, Path("data"))), training_loads(params, templates, lengths)
+    starts = sum(load.requests > 0 for load in asked) + len(training)
+    others = STAGES[0] + STAGES[1] * len(params.iterations)
+    token = 2 * parameters / machine.operations
+    return {
+        "reading": token * sum(load.computed for load in asked) / READING_SHARE,
+        "writing": token * sum(load.decode for load in asked) / WRITING_SHARE,
+        # forwards, and backwards with twice the work; DPO runs the reference, too
+        "training": token * sum((3 if stage == "sft" else 4) * n for stage, n in training.items()) / TRAINING_SHARE,
+        "starting": (starts + OTHER_STAGES * others) * machine.start,
+    }
+
+
+def cheaper(params: Params) -> Iterator[tuple[str, Params]]:
+    """Changes that make a run shorter, each as KEY=VALUE and with the params that it gives."""
+    evaluate, sft = params.evaluate, params.sft
+    prompts = evaluate.n_prompts or read_prompts(Path(evaluate.prompts), "evaluate.prompts").height
+    judged = evaluate.n_judged_prompts or read_replies(Path(evaluate.judged), "evaluate.judged")["prompt_id"].n_unique()
+    examples = read_eft(params.eft, load_templates(params.templates), formats_of(params)).height
+    steps = sft.max_steps or int(ceil(examples / sft.batch_size) * sft.epochs)
+    sizes = {
+        ("prompts", "per_iteration"): params.prompts.per_iteration,
+        ("evaluate", "n_prompts"): prompts,
+        ("evaluate", "n_judged_prompts"): judged,
+        ("sft", "max_steps"): steps,
+    }
+    for (section, key), now in sizes.items():
+        changed = getattr(params, section).model_copy(update={key: now // 2})
+        if now > 1:
+            yield f"{section}.{key}={now // 2}", params.model_copy(update={section: changed})

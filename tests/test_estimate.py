@@ -1,0 +1,136 @@
+"""How long a run takes on the machine at hand: what is counted, and what is made of it."""
+
+import dataclasses
+import re
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from metareward.cli.estimate import estimate
+from metareward.engines.common.chat import encode_chats
+from metareward.engines.common.tokenizer import load_tokenizer
+from metareward.engines.transformers.tree import grow_tree
+from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.pool import read_prompts
+from metareward.inputs.replies import read_replies
+from metareward.load_params import load_params
+from metareward.params import Params
+from metareward.pipeline import estimate as estimates
+from metareward.pipeline.estimate import Machine, cheaper, measure, seconds_here
+from metareward.pipeline.hours import count_parameters
+from metareward.pipeline.plan import expected_lengths, loads
+from metareward.roles.requests import single_turn
+from metareward.templates.texts import load_templates
+
+from pipeline import ROOT
+
+
+@pytest.fixture
+def params(monkeypatch) -> Params:
+    monkeypatch.chdir(ROOT)
+    return load_params(Path("profiles/demo.yaml"))
+
+
+def test_the_tokens_of_prompts_are_those_that_the_engine_computes(params, smollm2):
+    """Of an evaluation and a comparison: the plan knows mean lengths alone, the engine the texts."""
+    templates, settings = load_templates(params.templates), params.evaluate
+    lengths = expected_lengths(params, templates)
+    plan = {load.stage: load for load in loads(params, templates, lengths, Path("data"))}
+    prompts = read_prompts(Path(settings.prompts), "").slice(0, settings.n_prompts)["prompt"].to_list()
+    replies = read_replies(Path(settings.judged), "", settings.n_judged_prompts)
+    texts = replies.select("prompt", "response").rows()
+    examples = read_eft(params.eft, templates, formats_of(params)).filter(kind="judge")["target"].to_list()
+    judged = [templates.judge_prompt(prompt, response) for prompt, response in texts]
+    battles = [
+        templates.meta_judge_prompt(*text, a, b)
+        for number, text in enumerate(texts[:: len(texts) // settings.n_judged_prompts])
+        for a, b in permutations(examples[5 * number : 5 * number + settings.n_judgments], 2)
+    ]
+    answers = replies["response"].to_list()[: 2 * len(prompts)]
+    pairs = zip(prompts, answers[::2], answers[1::2], strict=True)
+    compared = [templates.compare_prompt(p, *order) for p, a, b in pairs for order in ((a, b), (b, a))]
+    tokenizer = load_tokenizer(smollm2, {})
+
+    def counted(*batches: list[str]) -> tuple[int, int]:
+        chats = [encode_chats(tokenizer, [single_turn(text) for text in batch]) for batch in batches]
+        computed = sum(len(segment.tokens) for batch in chats for segment in grow_tree(batch)[0])
+        return computed, sum(len(chat) for batch in chats for chat in batch)
+
+    for load, found in (
+        (plan["evaluate@sft"], counted(prompts, judged, battles)),
+        (plan["compare@sft"], counted(compared)),
+    ):
+        computed, read = found
+        assert load.computed / load.prefill == pytest.approx(computed / read, rel=0.15)
+        assert computed < 0.7 * read
+
+
+def test_the_embedded_model_has_the_parameters_that_are_counted_on(smollm2):
+    assert count_parameters(smollm2) == estimates.EMBEDDED_PARAMETERS
+
+
+def test_work_takes_its_operations_and_starting_does_not(params):
+    machine = Machine("a processor", 1e11, 3.0)
+    once = seconds_here(params, machine, 10**8)
+    twice = seconds_here(params, dataclasses.replace(machine, operations=2e11), 10**8)
+    assert twice == {name: seconds / (1 if name == "starting" else 2) for name, seconds in once.items()}
+    assert seconds_here(params, dataclasses.replace(machine, start=6.0), 10**8)["starting"] == 2 * once["starting"]
+    # SFT alone: three passes of its tokens
+    steps = params.sft.model_copy(update={"max_steps": params.sft.max_steps // 2})
+    saved = once["training"] - seconds_here(params.model_copy(update={"sft": steps}), machine, 10**8)["training"]
+    templates = load_templates(params.templates)
+    tokens = estimates.training_loads(params, templates, expected_lengths(params, templates))["sft"]
+    assert saved == pytest.approx(3 * 2 * 10**8 * (tokens / 2) / (estimates.TRAINING_SHARE * 1e11))
+
+
+def test_every_change_that_is_named_makes_the_run_shorter(params):
+    machine = Machine("a processor", 1e11, 3.0)
+    whole = sum(seconds_here(params, machine, 10**8).values())
+    named = dict(cheaper(params))
+    assert set(named) == {
+        "prompts.per_iteration=3",
+        "evaluate.n_prompts=3",
+        "evaluate.n_judged_prompts=3",
+        f"sft.max_steps={params.sft.max_steps // 2}",
+    }
+    for changed in named.values():
+        Params.model_validate(changed.model_dump())
+        assert sum(seconds_here(changed, machine, 10**8).values()) < whole
+
+
+def test_null_sizes_are_halved_too(params):
+    everything = {"n_prompts": None, "n_judged_prompts": None}
+    params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update=everything)})
+    named = dict(cheaper(params.model_copy(update={"sft": params.sft.model_copy(update={"max_steps": None})})))
+    assert {"evaluate.n_prompts=24", "evaluate.n_judged_prompts=7"} < set(named)
+    examples = read_eft(params.eft, load_templates(params.templates), formats_of(params)).height
+    assert f"sft.max_steps={int(-(-examples // params.sft.batch_size) * params.sft.epochs) // 2}" in named
+
+
+def test_what_a_machine_does_is_measured():
+    machine = measure()
+    assert 1e9 < machine.operations < 1e15
+    assert 0 <= machine.start < 600
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, r"about \d+ minutes here: \d+ reading, \d+ writing, \d+ training, \d+ starting"),
+        ({"engine": "openai"}, "known for one processor alone"),
+        ({"seed_model": "somebody/a-model"}, "somebody/a-model is not here"),
+    ],
+)
+def test_estimate_says_it_or_why_it_is_not_known(params, monkeypatch, capsys, tmp_path, change, said):
+    text = Path("profiles/demo.yaml").read_text()
+    if "engine" in change:
+        text = text.replace("name: transformers ", f"name: {change['engine']} ")
+        text = text.replace("base_url: null", "base_url: http://localhost:1/v1")
+    if "seed_model" in change:
+        text = text.replace("seed_model: embedded", f"seed_model: {change['seed_model']}")
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("metareward.cli.estimate.PARAMS", tmp_path / "params.yaml")
+    estimate()
+    assert re.search(said, capsys.readouterr().out)
