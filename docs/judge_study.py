@@ -26,6 +26,7 @@ from metareward.inputs.seed_model import save_seed_model
 from metareward.load_params import parse_params, read_yaml
 from metareward.params import Params
 from metareward.roles.judge import judgment_requests, judgments_table
+from metareward.roles.referee import comparison_requests, comparisons_table
 from metareward.selection.scores import exact_mean
 from metareward.templates.texts import Templates, load_templates
 
@@ -64,7 +65,12 @@ def row(
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
     some = judgments.filter(pl.col("sample") < expected)
     means = expected_scores(model, judged, some, texts) if expected else some.select("response_id", "sample", "score")
+    asked = rank_pairs(judged)
+    verdicts = comparisons_table(
+        asked, sample(lambda: comparison_requests(asked, texts, params.meta_judge, params.seed)), params.evaluate.format
+    )
     found |= {
+        "referee": referee_agreement(asked, verdicts),
         "readable": float(scores["score"].is_not_null().mean()),  # type: ignore[arg-type]
         "sampled": {k: agreement(judged, scores, k, n) for k in (1, 2, 4, 8, 16) if k <= n},
         "expected": {k: agreement(judged, means, k, expected) for k in (1, 2, 4) if k <= expected},
@@ -106,6 +112,31 @@ def train(params: Params, texts: Templates, seed: Path, place: Path) -> None:
     )
     metrics["seconds"] = round(time.time() - begun)
     (place / "training.json").write_text(json.dumps(metrics))
+
+
+def rank_pairs(judged: pl.DataFrame) -> pl.DataFrame:
+    """As `pair_responses`: each pair of replies that people rank, the better one as the model's."""
+    replies = judged.select("prompt_id", "prompt", "response", "rank")
+    pairs = replies.join(replies, on=["prompt_id", "prompt"], suffix="_worse").filter(
+        pl.col("rank") < pl.col("rank_worse")
+    )
+    return pairs.select(
+        pl.format("{} {} {}", "prompt_id", "rank", "rank_worse").alias("prompt_id"),
+        "prompt",
+        group="prompt_id",
+        model="response",
+        baseline="response_worse",
+    )
+
+
+def referee_agreement(asked: pl.DataFrame, verdicts: pl.DataFrame) -> tuple[float, float, float, int]:
+    """Share of pairs that the referee, asked in both orders, decides as people do (ties half), interval, and pairs."""
+    winner = pl.col("winner")
+    won = pl.when(winner == "model").then(1.0).when(winner == "baseline").then(0.0).otherwise(0.5)
+    pairs = verdicts.group_by("prompt_id").agg(outcome=won.mean()).join(asked, on="prompt_id")
+    each = pairs.group_by("group").agg(pl.col("outcome").mean()).sort("group")
+    low, high = bootstrap_mean(each["outcome"], 10_000, 1)
+    return round(float(each["outcome"].mean()), 3), round(low or 0.0, 3), round(high or 1.0, 3), pairs.height  # type: ignore[arg-type]
 
 
 def agreement(judged: pl.DataFrame, scores: pl.DataFrame, k: int, n: int) -> tuple[float, float, float, int] | None:
@@ -172,8 +203,10 @@ def expected_scores(model: Path, judged: pl.DataFrame, judgments: pl.DataFrame, 
 @app.command()
 def table(folder: Path) -> None:
     """Print a row of Markdown for each measurement in FOLDER."""
-    print("| changes | replies | steps | seconds | readable | 1 judgment | 4 | 8 | expected, 1 | expected, 2 |")
-    print("|---|---|---:|---:|---:|---|---|---|---|---|")
+    print(
+        "| changes | replies | steps | seconds | readable | 1 judgment | 4 | 8 | expected, 1 | expected, 2 | referee |"
+    )
+    print("|---|---|---:|---:|---:|---|---|---|---|---|---|")
     for path in sorted(folder.glob("*/*-n*-t*.json")):
         found = json.loads(path.read_text())
         training = path.parent / "training.json"
@@ -186,9 +219,13 @@ def table(folder: Path) -> None:
             f"{found['readable']:.2f}",
         ]
         for kind, k in (("sampled", "1"), ("sampled", "4"), ("sampled", "8"), ("expected", "1"), ("expected", "2")):
-            value = found[kind].get(k)
-            cells.append(f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]" if value else "")
+            cells.append(_with_interval(found[kind].get(k)))
+        cells.append(_with_interval(found.get("referee")))
         print("| " + " | ".join(cells) + " |")
+
+
+def _with_interval(value: list[float] | None) -> str:
+    return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]" if value else ""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """`metareward estimate`: how long a run takes on this machine."""
 
 from pathlib import Path
+from textwrap import fill
+
+from metareward.cli.tables import WIDTH, Cell, print_table
 
 PARAMS = Path("params.yaml")
 LEAST_SAVED = 0.04  # of the whole, or a change is not named
@@ -13,7 +16,7 @@ def estimate() -> None:
     """
     from metareward.engines.common.device import visible_gpus
     from metareward.load_params import load_params
-    from metareward.pipeline.estimate import cheaper, measure, parameters_of, seconds_here
+    from metareward.pipeline.estimate import cheaper, measure, parameters_of, work_of
 
     params = load_params(PARAMS)
     parameters = parameters_of(params)
@@ -24,15 +27,28 @@ def estimate() -> None:
         print(f"how long it takes is not known, since {params.seed_model} is not here to be counted")
         return
     machine = measure()
-    seconds = seconds_here(params, machine, parameters)
-    whole = sum(seconds.values())
-    parts = ", ".join(f"{_minutes(part)} {name}" for name, part in seconds.items())
-    print(f"from the beginning it takes about {_minutes(whole)} minutes here: {parts}")
-    print(f"({machine.name}: {machine.operations / 1e9:.0f} GFLOPS; a stage is loaded in {machine.start:.1f} s)")
-    saved = {change: whole - sum(seconds_here(less, machine, parameters).values()) for change, less in cheaper(params)}
-    named = [f"{change} (-{_minutes(part)})" for change, part in saved.items() if part > LEAST_SAVED * whole]
-    if named:
-        print(f"for less, in params.yaml: {', '.join(named)}; what is there already is not made again")
+    work = work_of(params, machine, parameters)
+    whole = sum(kind.seconds for kind in work)
+    rows: list[list[Cell]] = [
+        [
+            kind.name,
+            "" if kind.tokens is None else f"{kind.tokens:,}",
+            "" if kind.multiply_adds is None else f"{kind.multiply_adds / 1e12:.1f}",
+            _minutes(kind.seconds),
+        ]
+        for kind in work
+    ]
+    sums = sum(kind.tokens or 0 for kind in work), sum(kind.multiply_adds or 0 for kind in work)
+    rows.append(["all", f"{sums[0]:,}", f"{sums[1] / 1e12:.1f}", _minutes(whole)])
+    print_table("From beginning to end", ["", "tokens", "10^12\nmultiply-adds", "minutes\nhere"], rows)
+    speed = f"{machine.operations / 1e9:.0f} GFLOPS, {machine.start:.1f} s to load the libraries of a stage"
+    print(fill(f"about {_minutes(whole)} minutes on this machine ({machine.name}: {speed}), less what is there", WIDTH))
+    saved = {
+        change: whole - sum(kind.seconds for kind in work_of(less, machine, parameters))
+        for change, less in cheaper(params)
+    }
+    if named := [f"{change} (-{_minutes(part)})" for change, part in saved.items() if part > LEAST_SAVED * whole]:
+        print(fill(f"what makes it shorter, in params.yaml: {', '.join(named)}", WIDTH))
 
 
 def _minutes(seconds: float) -> str:

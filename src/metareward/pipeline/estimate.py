@@ -65,21 +65,37 @@ def parameters_of(params: Params) -> int | None:
     return shape.parameters if shape else None
 
 
-def seconds_here(params: Params, machine: Machine, parameters: int) -> dict[str, float]:
-    """Seconds of a whole run: of reading prompts, writing, training, and starting its stages."""
+@dataclass(frozen=True)
+class Work:
+    """One kind of work of a run: its tokens, the multiply-adds that they take of the model's weights, and seconds."""
+
+    name: str
+    tokens: int | None
+    multiply_adds: float | None
+    seconds: float
+
+
+def work_of(params: Params, machine: Machine, parameters: int) -> list[Work]:
+    """What a whole run does: reading prompts, writing, training, and starting its stages."""
     templates = load_templates(params.templates)
     lengths = expected_lengths(params, templates)
     asked, training = list(loads(params, templates, lengths, Path("data"))), training_loads(params, templates, lengths)
     starts = sum(load.requests > 0 for load in asked) + len(training)
     others = STAGES[0] + STAGES[1] * len(params.iterations)
-    token = 2 * parameters / machine.operations
-    return {
-        "reading": token * sum(load.computed for load in asked) / READING_SHARE,
-        "writing": token * sum(load.decode for load in asked) / WRITING_SHARE,
-        # forwards, and backwards with twice the work; DPO runs the reference, too
-        "training": token * sum((3 if stage == "sft" else 4) * n for stage, n in training.items()) / TRAINING_SHARE,
-        "starting": (starts + OTHER_STAGES * others) * machine.start,
-    }
+
+    def work(name: str, tokens: int, passes: float, share: float) -> Work:
+        multiply_adds = passes * parameters
+        return Work(name, tokens, multiply_adds, 2 * multiply_adds / (share * machine.operations))
+
+    read, written = sum(load.computed for load in asked), sum(load.decode for load in asked)
+    # forwards, and backwards with twice the work; DPO runs the reference, too
+    passes = sum((3 if stage == "sft" else 4) * tokens for stage, tokens in training.items())
+    return [
+        work("reading", read, read, READING_SHARE),
+        work("writing", written, written, WRITING_SHARE),
+        work("training", sum(training.values()), passes, TRAINING_SHARE),
+        Work("starting", None, None, (starts + OTHER_STAGES * others) * machine.start),
+    ]
 
 
 def cheaper(params: Params) -> Iterator[tuple[str, Params]]:
