@@ -1,4 +1,6 @@
-"""Judgments and verdicts of a few words, by rule from the ranks and scores of eft.jsonl; it writes the folder brief.
+"""Judgments and verdicts of a few words, by rule from the ranks and scores of eft.jsonl and ../eft.jsonl.
+
+It writes the folder brief:
 
 python data/samples/small/brief.py
 """
@@ -19,7 +21,7 @@ WORDS = (
     "right and specific, with a gap",
     "right, exact and complete",
 )
-JUDGED_TWICE = 60  # replies of which a right and a wrong judgment are shown, in both orders
+JUDGED_TWICE = 66  # replies of which a right and a wrong judgment are shown, in both orders
 Row = dict[str, Any]
 
 
@@ -33,13 +35,15 @@ def examples(rows: Iterable[Row]) -> list[Row]:
 
 
 def comparisons(rows: Iterable[Row]) -> list[Row]:
-    """Each two replies to a prompt, the better one first in every second of them."""
+    """Each two replies to a prompt with different scores, the better one first in every second of them."""
     found: list[Row] = []
     replies: dict[str, list[Row]] = {}
     for row in rows:
         replies.setdefault(row["prompt"], []).append(row)
     for prompt, of_prompt in replies.items():
         for pair in combinations(sorted(of_prompt, key=lambda row: row["rank"]), 2):
+            if pair[0]["score"] == pair[1]["score"]:
+                continue
             winner = "ab"[len(found) % 2]
             a, b = pair if winner == "a" else pair[::-1]
             texts = {"prompt": prompt, "response_a": a["response"], "response_b": b["response"]}
@@ -63,7 +67,8 @@ def meta_judgments(rows: list[Row]) -> list[Row]:
 
 
 def write(folder: Path) -> None:
-    rows = [json.loads(line) for line in (FOLDER / "eft.jsonl").read_text().splitlines()]
+    files = (FOLDER / "eft.jsonl", FOLDER.parent / "eft.jsonl")
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     folder.mkdir(exist_ok=True)
     for name, made in (
         ("eft", examples(rows)),
