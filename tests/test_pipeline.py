@@ -382,6 +382,7 @@ SHOWN = {
     "metareward journal": r"respond@m1(.|\n)*complete",
     "metareward journal --clear": r"deleted \d+ of \d+",
     "metareward plan": r"respond@m1(.|\n)*total",
+    "metareward estimate": r"From beginning to end(.|\n)*about \d+ minutes on this machine",
     "git add": "",
     "dvc exp run": r"Reproducing experiment '(no-length-control|m3-only)'",
     "metareward exp": r"Last checkpoints(.|\n)*no-length-control(.|\n)*rho=0.0 \(was schedule\)",
