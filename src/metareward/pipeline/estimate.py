@@ -18,7 +18,7 @@ from metareward.pipeline.plan import expected_lengths, loads
 from metareward.templates.texts import load_templates
 
 ROWS, WIDTHS, LAYERS = 256, (576, 1536), 40  # weights of 140 MB in float32, so that no cache holds them
-SECONDS = 1.0
+SECONDS = 2.0
 # What runs of the demo did of the processor's products in the same second: docs/speed.md, The plan against a run
 READING_SHARE, WRITING_SHARE, TRAINING_SHARE = 0.5, 0.25, 0.5
 OTHER_STAGES = 0.35  # a stage without a model, in imports of torch and transformers
