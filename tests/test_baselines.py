@@ -184,7 +184,7 @@ def test_no_judge_is_asked_in_the_iteration_and_none_is_trained(rewarded):
         ("metareward show --costs", r"\njudge@m1 +\d:\d\d:\d\d +[\d,]+ +- +- (.|\n)*\ntotal "),
         ("metareward show --paper", r"Judge against people"),
         ("metareward check", r"responses are scored by the reward model tiny/reward_model"),
-        ("metareward plan", r"judge@m1 +│ +24 +│ +24 +│ +[\d,]+ +│ +0 "),
+        ("metareward plan", r"judge@m1 +│ +24 +│ +24 +│ +[\d,]+ +│ +[\d,]+ +│ +0 "),
         ("metareward what-if rho=0,0.5", r"m1: actor pairs(.|\n)*\n0\.32 \*"),
         ("metareward report", r"report\.html: "),
         ("metareward sql 'SELECT score_at_maximum, score_mean FROM drift'", r"\n +- +-?\d"),
