@@ -59,8 +59,8 @@ def row(
     begun = time.time()
     sample = Sampler(params, model, place / "journals", name)
     settings = params.judge.model_copy(update={"n": n})
-    completions = sample(lambda: judgment_requests(judged, texts, settings, params.seed))
-    judgments = judgments_table(judged, completions, params.judge.format)
+    completions = sample(lambda: judgment_requests(judged, texts, settings, params.seed, settings.read))
+    judgments = judgments_table(judged, completions, params.judge.format, params.judge.read)
     found |= {"judging_seconds": round(time.time() - begun), "temperature": params.judge.temperature}
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
     some = judgments.filter(pl.col("sample") < expected)

@@ -35,8 +35,8 @@ def evaluate(checkpoint: str) -> None:
 
     judged = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
     judge = params.judge.model_copy(update={"n": settings.n_judgments})
-    requests = partial(judgment_requests, judged, texts, judge, seed)
-    judgments = judgments_table(judged, sample(requests), judge.format)
+    requests = partial(judgment_requests, judged, texts, judge, seed, judge.read)
+    judgments = judgments_table(judged, sample(requests), judge.format, judge.read)
     write_table(judgments, folder / "judgments.parquet", "judgments")
 
     first = judged.unique("prompt_id", keep="first", maintain_order=True)
@@ -50,7 +50,8 @@ def evaluate(checkpoint: str) -> None:
     theirs = read_table(STRONG_JUDGE / "responses.parquet", "responses")
     given = read_table(STRONG_JUDGE / "judgments.parquet", "judgments")
     asked, judge = judged_responses(pool, theirs), judge.model_copy(update={"n": strong.n_judgments})
-    own = judgments_table(asked, sample(partial(judgment_requests, asked, texts, judge, seed)), judge.format)
+    requests = partial(judgment_requests, asked, texts, judge, seed, judge.read)
+    own = judgments_table(asked, sample(requests), judge.format, judge.read)
     write_table(own, folder / "strong_judgments.parquet", "judgments")
 
     others = strong_judge_outcomes(checkpoint, pool, theirs, given, own, name)

@@ -30,10 +30,10 @@ def judge(iteration: str, prev: str) -> None:
 def sampled(judged: pl.DataFrame, prev: str, params: Params, stage: Stage) -> pl.DataFrame:
     """The judgments of the checkpoint before."""
     texts = load_templates(params.templates)
-    requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed))
+    requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed), params.judge.read)
     sample = Sampler(params, MODELS / prev, stage.work, stage.label)
     watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
-    return judgments_table(judged, sample(requests, watch), params.judge.format)
+    return judgments_table(judged, sample(requests, watch), params.judge.format, params.judge.read)
 
 
 def rewarded(judged: pl.DataFrame, params: Params, stage: Stage) -> pl.DataFrame:

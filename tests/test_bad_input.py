@@ -182,6 +182,12 @@ TAGGED = {"pattern": r"<v>(\d)</v>", "example": "<v>4</v>", "value": 4}
 @pytest.mark.parametrize(
     ("key", "value", "culprits"),
     [
+        (
+            "judge.read",
+            "first_token",
+            ["judgment must begin with its score", "judge.format", "judge.read)"],
+        ),
+        ("judge.read", "last_token", ["read is 'last_token'", "first_token", "judge.read)"]),
         ("judge.format", "bracket", ["judge.format is 'bracket'", "brackets", "pattern", "params.yaml: judge.format"]),
         ("judge.format", "arena", ["judge.format is 'arena'", "line, brackets, tag, json, boxed, or"]),
         ("judge.format", 4, ["judge.format is 4", "boxed"]),

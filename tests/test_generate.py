@@ -1,5 +1,6 @@
 """From tables to requests, and from completions back to tables."""
 
+import math
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +8,9 @@ import pytest
 
 from metareward.engines.common.interface import Completion
 from metareward.engines.common.interface import Sampling as EngineSampling
+from metareward.engines.common.journal import COMPLETIONS
 from metareward.errors import UserError
-from metareward.params import Judge, MetaJudge, Samples, TemplateFiles
+from metareward.params import Judge, MetaJudge, Samples, ScorePattern, TemplateFiles
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.actor import response_requests, responses_table
 from metareward.roles.judge import judged_responses, judgment_requests, judgments_table, watch_judgments
@@ -68,6 +70,26 @@ def test_judgments():
     assert cut.select("score", "invalid_reason").row(0) == (None, "length")
 
 
+def test_scores_by_the_first_token_are_the_mean_of_its_digits():
+    """By hand: 3 with probability 0.5, 4 with 0.25 as two tokens; what is no score from 0 to 5 does not count."""
+    (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, 7, "first_token")
+    assert request.first_logprobs == 20
+    likely = {"3": 0.5, "4": 0.125, " 4": 0.125, "9": 0.1, "34": 0.05, "Score": 0.1}
+    first = [{"token": token, "logprob": math.log(share)} for token, share in likely.items()]
+    texts = ["3, thin", "9, fine", "4, right", None]
+    likeliest = COMPLETIONS["first_logprobs"]
+    found = completions(request.id, *texts).with_columns(first_logprobs=pl.Series([first] * 4, dtype=likeliest))
+    pattern = ScorePattern(pattern="^([0-9]),", example="4, right", value=4.0)
+    table = check_table(judgments_table(judged(), found, pattern, "first_token"), "judgments")
+    assert table["score"].to_list() == [pytest.approx((3 * 0.5 + 4 * 0.25) / 0.75), None, table["score"][0], None]
+    assert table["invalid_reason"].to_list() == [None, "out_of_range", None, "prompt_too_long"]
+    for none in ([{"token": "Well", "logprob": 0.0}], None):
+        nothing = found.with_columns(first_logprobs=pl.Series([none] * 4, dtype=likeliest))
+        table = judgments_table(judged(), nothing, pattern, "first_token")
+        assert table.select("score", "invalid_reason").row(0) == (None, "no_first_digit")
+    assert judgments_table(judged(), found, pattern)["score"].to_list() == [3.0, None, 4.0, None]
+
+
 def test_battles():
     (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, seed=7)
     judgments = judgments_table(judged(), completions(request.id, "x\nScore: 3", "y\nScore: 1", "no score"), "line")
@@ -84,7 +106,7 @@ def test_battles():
     assert content.index(shown[listed["judgment_a"][0]]) < content.index(shown[listed["judgment_b"][0]])
 
 
-JUDGE = Judge(n=3, temperature=0.8, top_p=0.95, max_tokens=16, format="line")
+JUDGE = Judge(n=3, temperature=0.8, top_p=0.95, max_tokens=16, format="line", read="text")
 
 
 def judgments_like(*texts):

@@ -200,6 +200,7 @@ class Samples(SamplingSettings):
 
 class Judge(Samples):
     format: ScoreFormat  # of the line that ends a judgment; the judge template asks for it
+    read: Literal["text", "first_token"]  # a score: what the text says, or the mean of what its first token might say
 
 
 class MetaJudge(SamplingSettings):

@@ -112,7 +112,7 @@ SCHEMAS: dict[str, Schema] = {
             **_THOUGHT,
             "score": (
                 "Float64?",
-                "the score that it gives, 0 to 5 points, or a reward model's; null: unreadable",
+                "the score that it gives, 0 to 5 points, as judge.read has it, or a reward model's; null: unreadable",
             ),
             **_invalid("score"),
             "n_chars": ("Int64", "characters of the text"),

@@ -26,6 +26,12 @@ def check_formats(params: Params) -> None:
     """Raises UserError for a pattern that is no regular expression with one group, or does not read its example."""
     formats = formats_of(params)
     _check(formats.judge, "judge.format", lambda text: parse_score(text, "", formats.judge).value)
+    begins = isinstance(formats.judge, ScorePattern) and formats.judge.example.startswith(tuple("012345"))
+    if params.judge.read == "first_token" and not begins:
+        raise UserError(
+            "judge.read is first_token, so a judgment must begin with its score, and judge.format be a pattern whose "
+            "example does. Hint: {pattern: '^([0-5]),', example: '4, right', value: 4.0} (params.yaml: judge.read)"
+        )
     _check(formats.meta_judge, "meta_judge.format", lambda text: parse_winner(text, formats.meta_judge).winner)
     _check(formats.compare, "evaluate.format", lambda text: parse_winner(text, formats.compare).winner)
 

@@ -1,6 +1,8 @@
 """Judge: requests for judgments of responses, and the `judgments` table of what came back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import exp
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +16,9 @@ from metareward.tables import MESSAGES, TABLES
 from metareward.templates.score import parse_score
 from metareward.templates.texts import Templates
 
+FIRST_LOGPROBS = 20  # of the first token: as many as every engine gives
+DIGITS = tuple("012345")
+
 
 def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
     """The responses that a judge is asked about, with their prompt: no duplicates, none without a text.
@@ -24,10 +29,14 @@ def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataF
     return wanted.join(prompts.select("prompt_id", "prompt"), on="prompt_id").sort("prompt_id", "sample")
 
 
-def judgment_requests(judged: pl.DataFrame, templates: Templates, settings: Samples, seed: int) -> Iterator[Request]:
-    """Judge: n judgments of each row of `judged_responses`."""
+def judgment_requests(
+    judged: pl.DataFrame, templates: Templates, settings: Samples, seed: int, read: str = "text"
+) -> Iterator[Request]:
+    """Judge: n judgments of each row of `judged_responses`; read: as `Judge.read`."""
+    first_logprobs = FIRST_LOGPROBS if read == "first_token" else 0
     for response_id, prompt, response in judged.select("response_id", "prompt", "response").iter_rows():
-        yield single_turn_request(response_id, templates.judge_prompt(prompt, response), settings, seed, settings.n)
+        text = templates.judge_prompt(prompt, response)
+        yield single_turn_request(response_id, text, settings, seed, settings.n, first_logprobs)
 
 
 def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
@@ -53,11 +62,14 @@ def watch_judgments(
     return stop_unreadable(reason_of, after, label, "judge.format", settings.format)
 
 
-def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame, format_: ScoreFormat) -> pl.DataFrame:
+def judgments_table(
+    judged: pl.DataFrame, completions: pl.DataFrame, format_: ScoreFormat, read: str = "text"
+) -> pl.DataFrame:
     """The `judgments` table: each completion with its score, or the reason why it has none.
 
-    Beside the parser's reasons: length (cut before its end, so that a score in it need not be the last), only_thought
-    (nothing is said) and prompt_too_long (never asked).
+    read: as `Judge.read`; first_token gives every readable judgment of a response the same score. Beside the parser's
+    reasons: length (cut before its end, so that a score in it need not be the last), only_thought (nothing is said),
+    prompt_too_long (never asked) and no_first_digit (no score is among the likeliest first tokens).
     """
     rows = (
         with_thoughts(completions)
@@ -66,12 +78,26 @@ def judgments_table(judged: pl.DataFrame, completions: pl.DataFrame, format_: Sc
     )
     texts = rows.select("judgment", "thought", "finish_reason", "response").iter_rows()
     scores = [_read(text, thought, ended, response, format_) for text, thought, ended, response in texts]
-    read = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
-    rows = pl.concat([rows, read], how="horizontal").with_columns(
+    if read == "first_token":
+        pairs = zip(scores, rows["first_logprobs"].to_list(), strict=True)
+        scores = [found if found[1] else _expected(first) for found, first in pairs]
+    found = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
+    rows = pl.concat([rows, found], how="horizontal").with_columns(
         content_ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
         n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
     )
     return rows.select(list(TABLES["judgments"].columns))
+
+
+def _expected(first: Iterable[Mapping[str, Any]] | None) -> tuple[float | None, str | None]:
+    """The mean of the scores 0 to 5 among the likeliest first tokens, by their probabilities."""
+    shares: dict[int, float] = {}
+    for likely in first or ():
+        if (digit := likely["token"].strip()) in DIGITS:
+            shares[int(digit)] = shares.get(int(digit), 0.0) + exp(likely["logprob"])
+    if not (whole := sum(shares.values())):
+        return None, "no_first_digit"
+    return sum(digit * share for digit, share in shares.items()) / whole, None
 
 
 def _read(
