@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from metareward.evaluation.held_out import held_out_outcomes, pair_outcomes, rank_correlations
 from metareward.evaluation.outcomes import results_of
 from metareward.evaluation.results import results_table
-from metareward.evaluation.win_rate import comparison_outcomes
+from metareward.evaluation.win_rate import comparison_outcomes, score_outcomes
 from metareward.params import SamplingSettings as Sampling
 from metareward.roles.referee import comparison_requests, comparisons_table
 from metareward.tables import check_table, empty_table
@@ -259,6 +259,25 @@ def test_comparison_results_of_a_checkpoint():
         "comparisons_readable": (0.75, 4),
         "comparisons_first_position": (pytest.approx(1 / 3), 3),
     }
+
+
+def test_win_rate_by_scores():
+    """By hand: p is won by 4 to 3.5, q tied at 2, r lost by 1 to 1.5; s has no score of ours, t none of the seed's."""
+    ids = {"p": ("p1", "p2"), "q": ("q1", "q2"), "r": ("r1", "r2"), "s": ("s1", "s2"), "t": ("t1", "t2")}
+    ours, theirs = (
+        pl.DataFrame({"prompt_id": list(ids), "response_id": [both[k] for both in ids.values()]}) for k in (0, 1)
+    )
+    scores = {"p1": (5, 3), "p2": (3, 4), "q1": (2, 2), "q2": (1, 3), "r1": (1, None), "r2": (1, 2), "s1": (None, None)}
+    scores |= {"s2": (5, 5), "t1": (4, 4), "t2": (None, None)}
+    rows = [(id_[0], id_, score) for id_, both in scores.items() for score in both]
+    schema = {"prompt_id": pl.String, "response_id": pl.String, "score": pl.Float64}
+    judgments = pl.DataFrame(rows, schema=schema, orient="row")
+    found = results(score_outcomes("m1", ours, theirs, judgments, "sft"))
+    values = {metric: (value, n) for metric, value, n in found.select("metric", "value", "n").iter_rows()}
+    assert values == {"win_rate": (0.5, 3), "response_score": (21 / 7, 7), "comparisons_readable": (0.7, 10)}
+    assert set(found["referee"]) == {"sft"}
+    of_seed = results(score_outcomes("seed", theirs, theirs, judgments, "sft"))
+    assert set(of_seed["metric"]) == {"response_score", "comparisons_readable"}
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,37 @@ def test_without_a_strong_judge_nothing_is_written_and_no_model_is_loaded(clone)
         ("responses", "theirs", "own"), 0
     )
     assert not [metric for metric in found["results"]["metric"] if "strong" in metric or "own_pairs" in metric]
+
+
+BY_SCORES = (
+    "import sys; sys.path.insert(0, 'stages'); from strong_respond import strong_respond; "
+    "from strong_judge import strong_judge; from evaluate import evaluate; from compare import compare; "
+    "strong_respond(); strong_judge(); evaluate('seed'); evaluate('sft'); compare('seed'); compare('sft')"
+)
+
+
+def test_the_referee_judges_each_response_by_itself(tmp_path, tiny_model):
+    clone = Clone(tmp_path)
+    for folder in ("models/seed", "models/sft"):
+        shutil.copytree(tiny_model, clone.folder / folder)
+    params = yaml.safe_load((ROOT / "profiles/demo.yaml").read_text())
+    params["judge"] |= {"max_tokens": 8, "n": 1}
+    params["evaluate"] |= {"n_prompts": 2, "n_judged_prompts": 1, "n_judgments": 3, "max_tokens": 8}
+    params["evaluate"] |= {"compare": "scores", "temperature": 0.5}  # two models that are one write different texts
+    clone.write_params(params, {})
+    printed = clone.run(f'python -c "{BY_SCORES}"')
+    assert "12 judgments by sft" in printed
+    ids = {
+        name: set(read_table(clone.folder / f"data/evaluations/{name}/responses.parquet", "responses")["response_id"])
+        for name in ("seed", "sft")
+    }
+    for name, judged, n in (("seed", ids["seed"], 6), ("sft", ids["seed"] | ids["sft"], 12)):
+        folder = clone.folder / "data/comparisons" / name
+        judgments = read_table(folder / "judgments.parquet", "judgments")
+        assert set(judgments["response_id"]) == judged
+        assert judgments.height == n
+        assert read_table(folder / "comparisons.parquet", "comparisons").is_empty()
+        results = {row["metric"]: row for row in read_table(folder / "results.parquet", "results").to_dicts()}
+        assert results["comparisons_readable"]["n"] == 6  # the checkpoint's own
+        assert results["response_score"]["value"] is None  # a random model's judgments have no score
+        assert ("win_rate" in results) == (name == "sft")

@@ -155,11 +155,16 @@ class Eft(_Section):
     """Examples that teach the judge's format (METHOD §2)."""
 
     source: Literal["examples", "ranked"]  # of the judge examples: ready-made, or the seed's own judgments
-    file: Text  # JSON Lines; examples: prompt, response, judgment, score; ranked: prompt, response, rank
+    file: Text  # JSON Lines; examples: prompt, response, judgment, score; ranked or kind reply: prompt, response, rank
     meta_judge: Text  # JSON Lines: prompt, response, judgment_a, judgment_b, meta_judgment, winner
     compare: Text  # JSON Lines: prompt, response_a, response_b, comparison, winner
-    kinds: Annotated[list[Literal["judge", "meta_judge", "compare"]], Field(min_length=1)]
+    kinds: Annotated[list[Literal["judge", "meta_judge", "compare", "reply"]], Field(min_length=1)]
     n: Count  # ranked: the seed's judgments of each reply
+
+    @property
+    def used(self) -> set[str]:
+        """Which of `file`, `meta_judge` and `compare` the kinds read."""
+        return {"file" if kind in ("judge", "reply") else kind for kind in self.kinds}
 
     @property
     def seed_judges(self) -> bool:
@@ -285,6 +290,7 @@ class Evaluate(_Section):
     temperature: NotNegative
     format: WinnerFormat  # of the line that ends a comparison; the compare template asks for it
     referee: Text  # the checkpoint that compares responses: sft, m1, ...
+    compare: Literal["verdicts", "scores"]  # its verdicts on both, in both orders, or its judgments of each
     likelihood: Switch  # whether checkpoints say how likely they find the replies of judged
     bootstrap: Count  # resamples of an interval
     strong_judge: StrongJudge

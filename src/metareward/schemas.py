@@ -217,7 +217,7 @@ SCHEMAS: dict[str, Schema] = {
         "an example that teaches the judge's format",
         {
             "example_id": ("String", "the example"),
-            "kind": ("String", "judge, meta_judge, compare"),
+            "kind": ("String", "judge, meta_judge, compare, reply"),
             "messages": (MESSAGES, "the chat that the target answers"),
             "target": ("String", "the text that SFT teaches"),
             "score": ("Float64?", "kind judge: the score that the target gives, in points"),

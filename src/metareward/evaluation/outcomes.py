@@ -13,6 +13,7 @@ SHARE = (0, 1)
 BOUNDS = {
     "spearman": (-1, 1),
     "score_mean": (0, 5),
+    "response_score": (0, 5),
     "response_chars": (0, math.inf),
     "alpaca_eval_win_rate": (0, 100),
     "arena_hard_score": (0, 100),

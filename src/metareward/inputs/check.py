@@ -89,9 +89,9 @@ def _check_unused(eft: Eft) -> None:
 
     dvc.yaml cannot leave out a file, so `dvc repro` would end in errno 2 before any stage runs.
     """
-    for name, kind in {"file": "judge", "meta_judge": "meta_judge", "compare": "compare"}.items():
+    for name in {"file", "meta_judge", "compare"} - eft.used:
         path = Path(getattr(eft, name))
-        if kind not in eft.kinds and not path.exists():
+        if not path.exists():
             raise UserError(
                 f"{path} is not there. eft.kinds does not use it, but DVC tracks it. Hint: an empty file will do. "
                 f"(params.yaml: eft.{name})"

@@ -1,4 +1,4 @@
-"""Ready-made examples that teach the formats of judge, meta-judge and referee."""
+"""Ready-made examples that teach the formats of judge, meta-judge and referee, and good replies."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ import polars as pl
 from metareward.errors import UserError
 from metareward.ids import content_id
 from metareward.inputs.lines import read_rows
+from metareward.inputs.replies import read_replies
 from metareward.params import Eft, Formats, Params, WinnerFormat
 from metareward.tables import TABLES
 from metareward.templates.number import MAX_SCORE
@@ -36,13 +37,17 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
             prompt = templates.judge_prompt(row["prompt"], row["response"])
             rows.append(eft_example("judge", prompt, row["judgment"], row["score"]))
     if "meta_judge" in eft.kinds:
-        texts = ["prompt", "response", "judgment_a", "judgment_b"]
+        names = ["prompt", "response", "judgment_a", "judgment_b"]
         rows += _verdicts(
-            "meta_judge", eft.meta_judge, texts, "meta_judgment", templates.meta_judge_prompt, formats.meta_judge
+            "meta_judge", eft.meta_judge, names, "meta_judgment", templates.meta_judge_prompt, formats.meta_judge
         )
     if "compare" in eft.kinds:
-        texts = ["prompt", "response_a", "response_b"]
-        rows += _verdicts("compare", eft.compare, texts, "comparison", templates.compare_prompt, formats.compare)
+        names = ["prompt", "response_a", "response_b"]
+        rows += _verdicts("compare", eft.compare, names, "comparison", templates.compare_prompt, formats.compare)
+    if "reply" in eft.kinds:
+        best = read_replies(Path(eft.file), "params.yaml: eft.file").filter(pl.col("rank") == 1)
+        texts = best.select("prompt", "response").iter_rows()
+        rows += [eft_example("reply", prompt, response, None) for prompt, response in texts]
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))
     return frame.unique("example_id", keep="first", maintain_order=True)
 

@@ -40,9 +40,9 @@ def check_present(params: Params) -> None:
 
     Of examples that eft.kinds leaves out, inputs/check.py says what will do.
     """
-    kinds = {"eft.file": "judge", "eft.meta_judge": "meta_judge", "eft.compare": "compare"}
+    unused = {f"eft.{name}" for name in {"file", "meta_judge", "compare"} - params.eft.used}
     for key, path in input_paths(params).items():
-        if path.exists() or kinds.get(key, params.eft.kinds[0]) not in params.eft.kinds:
+        if path.exists() or key in unused:
             continue
         name, inside = shlex.quote(str(path)), _is_inside(path) and Path(".git").exists()
         if inside and _git("ls-files", "--", str(path)):

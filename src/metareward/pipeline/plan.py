@@ -182,9 +182,13 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
         yield load_of(f"evaluate@{name}", parts, tables)
     compare = len(templates.compare_prompt("", "", "")) / CHARS_PER_TOKEN + prompt + 2 * response
     shared = _beginning(templates.compare_prompt(MARK, "", "")) + prompt / 2  # both orders are asked
-    for name in params.checkpoints[1:]:
-        table = data / "comparisons" / name / "comparisons.parquet"
-        yield load_of(f"compare@{name}", [Asks(2 * n, 1, compare, lengths.verdict, shared)], [table])
+    by_scores = settings.compare == "scores"
+    asks = Asks(2 * n, 1, compare, lengths.verdict, shared)
+    if by_scores:
+        asks = _judgments(templates, lengths, n, 2, m, prompt, response)
+    for name in params.checkpoints[not by_scores :]:
+        table = data / "comparisons" / name / f"{'judgments' if by_scores else 'comparisons'}.parquet"
+        yield load_of(f"compare@{name}", [asks], [table])
 
 
 def strong_respond_load(params: Params, templates: Templates, lengths: Lengths, data: Path) -> tuple[Load, Asks]:

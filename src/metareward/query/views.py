@@ -54,6 +54,9 @@ VIEWS: dict[str, BaseView] = {
     "eft": BaseView("eft", ("data/eft/eft.parquet",)),
     "training_steps": BaseView("training_steps", ("data/training/*.parquet",), "checkpoint"),
     "comparisons": BaseView("comparisons", (f"{_COMPARED}/comparisons.parquet",), "checkpoint"),
+    "referee_judgments": BaseView(
+        "judgments", (f"{_COMPARED}/judgments.parquet",), "checkpoint", "of held-out responses, by the referee"
+    ),
     "reply_likelihoods": BaseView("reply_likelihoods", (f"{_LIKELY}/reply_likelihoods.parquet",), "checkpoint"),
     "results": BaseView("results", tuple(f"{folder}/results.parquet" for folder in _MEASURED)),
     "outcomes": BaseView("outcomes", tuple(f"{folder}/outcomes.parquet" for folder in _MEASURED)),

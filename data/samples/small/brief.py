@@ -1,0 +1,48 @@
+"""Judgments and verdicts of a few words, by rule from the ranks and scores of eft.jsonl and ../eft.jsonl.
+
+It writes the folder brief:
+
+python data/samples/small/brief.py
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+WORDS = ("wrong", "mostly wrong", "vague or half wrong", "right but thin", "right, with a gap", "right and complete")
+JUDGED_TWICE = 60  # replies of which a right and a wrong judgment are shown, in both orders
+Row = dict[str, Any]
+
+
+def judgment(score: int) -> str:
+    return f"{score}, {WORDS[score]}"
+
+
+def meta_judgments(rows: list[Row]) -> list[Row]:
+    """A right judgment and one that is two points or more off, of some replies, in both orders."""
+    found, draw = [], random.Random(1)
+    for row in draw.sample(rows, JUDGED_TWICE):
+        right = row["score"]
+        wrong = draw.choice([score for score in range(len(WORDS)) if abs(score - right) >= 2])
+        for winner, (a, b) in (("a", (right, wrong)), ("b", (wrong, right))):
+            texts = {"prompt": row["prompt"], "response": row["response"]}
+            judged = {"judgment_a": judgment(a), "judgment_b": judgment(b)}
+            said = f"Winner: Judgment {winner.upper()}"
+            found.append(texts | judged | {"meta_judgment": said, "winner": winner})
+    return found
+
+
+def write(folder: Path) -> None:
+    files = (FOLDER / "eft.jsonl", FOLDER.parent / "eft.jsonl")
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    folder.mkdir(exist_ok=True)
+    examples = [row | {"judgment": judgment(row["score"])} for row in rows]
+    for name, made in (("eft", examples), ("meta_judge", meta_judgments(rows))):
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    write(FOLDER / "brief")
