@@ -44,6 +44,7 @@ def row(
     n: Annotated[int, typer.Option(help="judgments of each reply")] = 8,
     expected: Annotated[int, typer.Option(help="judgments of each reply whose score is read as an expectation")] = 2,
     trained: Annotated[bool, typer.Option(help="--no-trained: the seed itself")] = True,
+    referee: Annotated[bool, typer.Option(help="--no-referee: no comparisons")] = True,
 ) -> None:
     """Train a judge, unless FOLDER/NAME has it, and measure it."""
     params = with_changes(read_yaml(Path("params.yaml")), change or [])
@@ -65,12 +66,12 @@ def row(
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
     some = judgments.filter(pl.col("sample") < expected)
     means = expected_scores(model, judged, some, texts) if expected else some.select("response_id", "sample", "score")
-    asked = rank_pairs(judged)
+    asked = rank_pairs(judged) if referee else rank_pairs(judged).clear()
     verdicts = comparisons_table(
         asked, sample(lambda: comparison_requests(asked, texts, params.meta_judge, params.seed)), params.evaluate.format
     )
     found |= {
-        "referee": referee_agreement(asked, verdicts),
+        "referee": referee_agreement(asked, verdicts) if referee else None,
         "readable": float(scores["score"].is_not_null().mean()),  # type: ignore[arg-type]
         "sampled": {k: agreement(judged, scores, k, n) for k in (1, 2, 4, 8, 16) if k <= n},
         "expected": {k: agreement(judged, means, k, expected) for k in (1, 2, 4) if k <= expected},

@@ -112,10 +112,6 @@ def test_sets_of_the_profile_small_are_what_the_readme_says():
         assert max(longest.values()) < len(rows[name]) / 3 / 2, (
             name
         )  # "the longest is the best" is wrong most of the time
-    examples = read_eft(
-        load_params(ROOT / "profiles/small.yaml").eft, load_templates(PARAMS.templates), formats_of(PARAMS)
-    )
-    assert examples.filter(kind="judge").height == SMALL["eft"]
     shares = Counter(row["score"] for row in rows["eft"])
     assert set(shares) == {0, 1, 2, 3, 4, 5}
     assert min(shares.values()) >= 20
@@ -127,6 +123,31 @@ def test_sets_of_the_profile_small_are_what_the_readme_says():
     seen = [prompt for prompts in (sets[0], sets[2]) for prompt in prompts]
     near = process.cdist(held_out, seen, scorer=fuzz.token_sort_ratio, score_cutoff=75)
     assert near.max() == 0  # nor was a held-out prompt seen in other words
+
+
+def test_brief_judgments_are_what_the_script_makes(tmp_path, monkeypatch):
+    """If this fails after a change that is meant: python data/samples/small/brief.py"""
+    monkeypatch.syspath_prepend("data/samples/small")
+    import brief
+
+    brief.write(tmp_path)
+    for name in ("eft", "meta_judge"):
+        assert (tmp_path / f"{name}.jsonl").read_text() == Path(f"data/samples/small/brief/{name}.jsonl").read_text()
+    params = load_params(ROOT / "profiles/small.yaml")
+    kinds = Counter(read_eft(params.eft, load_templates(params.templates), formats_of(params))["kind"])
+    assert (kinds["judge"], kinds["meta_judge"]) == (336, 120)
+
+
+@pytest.mark.parametrize(("kinds", "n"), [(["reply"], 60), (["judge", "reply"], 240)])
+def test_the_best_replies_are_examples_of_the_actor(kinds, n):
+    eft = PARAMS.eft.model_copy(update={"file": "data/samples/small/eft.jsonl", "kinds": kinds})
+    examples = read_eft(eft, load_templates(PARAMS.templates), formats_of(PARAMS))
+    assert examples.height == n
+    rows = [json.loads(line) for line in Path(eft.file).read_text().splitlines()]
+    best = {(row["prompt"], row["response"]) for row in rows if row["rank"] == 1}
+    found = examples.filter(kind="reply").select("messages", "target", "score").rows()
+    assert {(messages[0]["content"], target) for messages, target, _ in found} == best
+    assert {(len(messages), score) for messages, _, score in found} == {(1, None)}
 
 
 def replies():
