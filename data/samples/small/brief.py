@@ -12,7 +12,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 WORDS = ("wrong", "mostly wrong", "vague or half wrong", "right but thin", "right, with a gap", "right and complete")
-JUDGED_TWICE = 60  # replies of which a right and a wrong judgment are shown, in both orders
+JUDGED_TWICE = 40  # replies of which a right and a wrong judgment are shown, in both orders
 Row = dict[str, Any]
 
 

@@ -44,8 +44,8 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
     if "compare" in eft.kinds:
         names = ["prompt", "response_a", "response_b"]
         rows += _verdicts("compare", eft.compare, names, "comparison", templates.compare_prompt, formats.compare)
-    if "reply" in eft.kinds:
-        best = read_replies(Path(eft.file), "params.yaml: eft.file").filter(pl.col("rank") == 1)
+    if eft.replies:
+        best = read_replies(Path(eft.file), "params.yaml: eft.file", eft.replies).filter(pl.col("rank") == 1)
         texts = best.select("prompt", "response").iter_rows()
         rows += [eft_example("reply", prompt, response, None) for prompt, response in texts]
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))
