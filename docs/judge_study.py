@@ -42,7 +42,7 @@ def row(
     change: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of params.yaml")] = None,
     replies: Annotated[Path, typer.Option(help="ranked replies")] = Path("data/samples/small/dev_judged.jsonl"),
     n: Annotated[int, typer.Option(help="judgments of each reply")] = 8,
-    expected: Annotated[int, typer.Option(help="judgments of each reply whose score is read as an expectation")] = 2,
+    expected: Annotated[int, typer.Option(help="of so many judgments the score's expectation, too")] = 2,
     trained: Annotated[bool, typer.Option(help="--no-trained: the seed itself")] = True,
     referee: Annotated[bool, typer.Option(help="--no-referee: no comparisons")] = True,
 ) -> None:
@@ -61,11 +61,13 @@ def row(
     sample = Sampler(params, model, place / "journals", name)
     settings = params.judge.model_copy(update={"n": n})
     completions = sample(lambda: judgment_requests(judged, texts, settings, params.seed, settings.read))
-    judgments = judgments_table(judged, completions, params.judge.format, params.judge.read)
+    judgments = judgments_table(judged, completions, params.judge.format)
     found |= {"judging_seconds": round(time.time() - begun), "temperature": params.judge.temperature}
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
-    some = judgments.filter(pl.col("sample") < expected)
-    means = expected_scores(model, judged, some, texts) if expected else some.select("response_id", "sample", "score")
+    if settings.read == "first_token":
+        means, expected = judgments_table(judged, completions, settings.format, settings.read), 1
+    else:
+        means = expected_scores(model, judged, judgments.filter(pl.col("sample") < expected), texts)
     asked = rank_pairs(judged) if referee else rank_pairs(judged).clear()
     verdicts = comparisons_table(
         asked, sample(lambda: comparison_requests(asked, texts, params.meta_judge, params.seed)), params.evaluate.format

@@ -1,12 +1,15 @@
-"""Judgments and verdicts of a few words, by rule from the ranks and scores of eft.jsonl and ../eft.jsonl.
+"""Judgments and verdicts of a few words, by rule from the scores of replies.
 
-It writes the folder brief:
+The first command writes the folder brief from eft.jsonl and ../eft.jsonl, the second FOLDER from other files:
 
 python data/samples/small/brief.py
+python data/samples/small/brief.py FOLDER FILE ...
 """
 
 import json
 import random
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +37,9 @@ def meta_judgments(rows: list[Row]) -> list[Row]:
     return found
 
 
-def write(folder: Path) -> None:
-    files = (FOLDER / "eft.jsonl", FOLDER.parent / "eft.jsonl")
+def write(folder: Path, files: Sequence[Path] = (FOLDER / "eft.jsonl", FOLDER.parent / "eft.jsonl")) -> None:
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     examples = [row | {"judgment": judgment(row["score"])} for row in rows]
     for name, made in (("eft", examples), ("meta_judge", meta_judgments(rows))):
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
@@ -45,4 +47,5 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(FOLDER / "brief")
+    into, *files = [Path(name) for name in sys.argv[1:]] or [FOLDER / "brief"]
+    write(into, *([files] if files else []))
