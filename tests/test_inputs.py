@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 PARAMS = parse_params(yaml.safe_load((ROOT / "profiles/demo.yaml").read_text()))
 
 
-SMALL = {"prompts": 288, "eval_prompts": 252, "eft": 180, "dev_judged": 72, "eval_judged": 216}
+SMALL = {"prompts": 288, "eval_prompts": 396, "eft": 180, "dev_judged": 72, "eval_judged": 216}
 
 
 @pytest.fixture(autouse=True)

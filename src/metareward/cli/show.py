@@ -28,7 +28,7 @@ MAIN_OF_BENCHMARKS = {
 }
 OTHERS = {"readable_judgments": "readable judgments", "readable_verdicts": "readable verdicts"}
 FEW = 20  # prompts; of fewer a bootstrap's intervals hold the truth less often than they say
-WIN_RATE = "responses against the seed's, in both orders, by the checkpoint named; not AlpacaEval."
+WIN_RATE = "responses against the seed's, by the checkpoint named; not AlpacaEval."
 
 
 def show(
