@@ -148,7 +148,7 @@ def agreement(judged: pl.DataFrame, scores: pl.DataFrame, k: int, n: int) -> tup
     scores: n judgments of each reply, of which k at a time are averaged; the interval is a bootstrap over prompts.
     """
     groups = [
-        pair_outcomes(judged, part.group_by("response_id").agg(mean=exact_mean()))
+        pair_outcomes(judged, part.group_by("response_id").agg(mean=exact_mean(pl.col("score"))))
         for part in (scores.filter(pl.col("sample") // k == group) for group in range(n // k))
     ]
     each = pl.concat(groups).group_by("prompt_id").agg(pl.col("outcome").mean(), weight=pl.len()).sort("prompt_id")

@@ -32,8 +32,9 @@ def compare(checkpoint: str) -> None:
     sample = Sampler(params, MODELS / settings.referee, stage.work, stage.label)
     comparisons, judgments = empty_table("comparisons"), empty_table("judgments")
     if settings.compare == "scores":
-        judged = judged_responses(prompts, pl.concat([responses, baseline]).unique("response_id"))
-        judge = params.judge.model_copy(update={"n": settings.n_judgments})
+        both = pl.concat([baseline, responses]).unique("response_id", keep="first", maintain_order=True)
+        judged = judged_responses(prompts, both).sort("prompt_id", "response_id")
+        judge, seed = params.judge.model_copy(update={"n": settings.n_judgments}), Stage("compare").seed(params.seed)
         requests = partial(judgment_requests, judged, texts, judge, seed, judge.read)
         judgments = judgments_table(judged, sample(requests), judge.format, judge.read)
         outcomes = score_outcomes(checkpoint, responses, baseline, judgments, settings.referee)

@@ -32,7 +32,7 @@ def sampled(judged: pl.DataFrame, prev: str, params: Params, stage: Stage) -> pl
     texts = load_templates(params.templates)
     requests = partial(judgment_requests, judged, texts, params.judge, stage.seed(params.seed), params.judge.read)
     sample = Sampler(params, MODELS / prev, stage.work, stage.label)
-    watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
+    watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label, params.judge.read)
     return judgments_table(judged, sample(requests, watch), params.judge.format, params.judge.read)
 
 

@@ -114,6 +114,7 @@ def _judgment(prompt_id: str, response: int, sample: int) -> dict[str, object]:
         "sample": sample,
         "judgment": text,
         "score": score,
+        "expected": None,
         "invalid_reason": None if score is not None else "no_score",
         "n_chars": len(text),
     }

@@ -213,6 +213,13 @@ def test_formats(project, key, value, culprits):
     refused(project, *culprits)
 
 
+def test_a_first_token_is_a_whole_score(project):
+    pattern = {"pattern": r"^(\d.\d),", "example": "4.5, right", "value": 4.5}
+    set_param(project, "judge.format", pattern)
+    set_param(project, "judge.read", "first_token")
+    refused(project, "its score, a digit", "judge.read)")
+
+
 def test_check_says_what_it_read_in_the_formats(project):
     said = check(project).stdout.splitlines()
     assert said[0] == (

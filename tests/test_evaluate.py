@@ -89,8 +89,9 @@ def test_correlation_leaves_out_prompts_without_an_order():
 def judged(*rows):
     """Judgments of reply and score; the reply's first letter is its prompt."""
     return pl.DataFrame(
-        [(reply[0], reply, f"j{k}", score) for k, (reply, score) in enumerate(rows)],
-        schema=dict.fromkeys(["prompt_id", "response_id", "judgment_id"], pl.String) | {"score": pl.Float64},
+        [(reply[0], reply, f"j{k}", score, None) for k, (reply, score) in enumerate(rows)],
+        schema=dict.fromkeys(["prompt_id", "response_id", "judgment_id"], pl.String)
+        | dict.fromkeys(["score", "expected"], pl.Float64),
         orient="row",
     )
 
@@ -269,13 +270,14 @@ def test_win_rate_by_scores():
     )
     scores = {"p1": (5, 3), "p2": (3, 4), "q1": (2, 2), "q2": (1, 3), "r1": (1, None), "r2": (1, 2), "s1": (None, None)}
     scores |= {"s2": (5, 5), "t1": (4, 4), "t2": (None, None)}
-    rows = [(id_[0], id_, score) for id_, both in scores.items() for score in both]
-    schema = {"prompt_id": pl.String, "response_id": pl.String, "score": pl.Float64}
-    judgments = pl.DataFrame(rows, schema=schema, orient="row")
+    judgments = judged(*((id_, score) for id_, both in scores.items() for score in both))
     found = results(score_outcomes("m1", ours, theirs, judgments, "sft"))
     values = {metric: (value, n) for metric, value, n in found.select("metric", "value", "n").iter_rows()}
     assert values == {"win_rate": (0.5, 3), "response_score": (21 / 7, 7), "comparisons_readable": (0.7, 10)}
     assert set(found["referee"]) == {"sft"}
+    expected = judgments.with_columns(expected=pl.when(pl.col("response_id") == "p1").then(3.25))
+    by_expectation = results(score_outcomes("m1", ours, theirs, expected, "sft")).filter(metric="win_rate")
+    assert by_expectation["value"].to_list() == [pytest.approx(0.5 / 3)]  # p is lost by 3.25 to 3.5
     of_seed = results(score_outcomes("seed", theirs, theirs, judgments, "sft"))
     assert set(of_seed["metric"]) == {"response_score", "comparisons_readable"}
 

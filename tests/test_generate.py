@@ -81,13 +81,40 @@ def test_scores_by_the_first_token_are_the_mean_of_its_digits():
     found = completions(request.id, *texts).with_columns(first_logprobs=pl.Series([first] * 4, dtype=likeliest))
     pattern = ScorePattern(pattern="^([0-9]),", example="4, right", value=4.0)
     table = check_table(judgments_table(judged(), found, pattern, "first_token"), "judgments")
-    assert table["score"].to_list() == [pytest.approx((3 * 0.5 + 4 * 0.25) / 0.75), None, table["score"][0], None]
+    mean = pytest.approx((3 * 0.5 + 4 * 0.25) / 0.75)
+    assert table["expected"].to_list() == [mean, None, mean, None]
+    assert table["score"].to_list() == [3.0, None, 4.0, None]
     assert table["invalid_reason"].to_list() == [None, "out_of_range", None, "prompt_too_long"]
-    for none in ([{"token": "Well", "logprob": 0.0}], None):
-        nothing = found.with_columns(first_logprobs=pl.Series([none] * 4, dtype=likeliest))
-        table = judgments_table(judged(), nothing, pattern, "first_token")
-        assert table.select("score", "invalid_reason").row(0) == (None, "no_first_digit")
-    assert judgments_table(judged(), found, pattern)["score"].to_list() == [3.0, None, 4.0, None]
+    said = judgments_table(judged(), found, pattern)
+    assert said["score"].to_list() == [3.0, None, 4.0, None]
+    assert said["expected"].to_list() == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("3, thin", [("Well", 1.0)]),
+        ("3, thin", None),
+        ("<think>1. The reply is short.</think>3, thin", [("1", 0.7), ("3", 0.1)]),
+        ("Well: 3, thin", [("Well", 0.9), ("0", 0.1)]),
+    ],
+)
+def test_a_judgment_whose_first_token_is_no_score_is_unreadable(text, first):
+    (request,) = judgment_requests(judged(), TEMPLATES, SETTINGS, 7, "first_token")
+    pattern = ScorePattern(pattern="([0-5]),", example="4, right", value=4.0)
+    likely = None if first is None else [{"token": token, "logprob": math.log(share)} for token, share in first]
+    found = completions(request.id, text).with_columns(
+        first_logprobs=pl.Series([likely], dtype=COMPLETIONS["first_logprobs"])
+    )
+    table = judgments_table(judged(), found, pattern, "first_token")
+    assert table.select("score", "expected", "invalid_reason").row(0) == (None, None, "no_first_digit")
+    assert judgments_table(judged(), found, pattern)["score"].to_list() == [3.0]
+    logprobs = None if first is None else [(token, math.log(share)) for token, share in first]
+    one = Completion(request.id, 0, text, 5, "stop", first_logprobs=logprobs)
+    settings = JUDGE.model_copy(update={"format": pattern})
+    with pytest.raises(UserError, match="no_first_digit 1"):
+        watch_judgments(judged(), settings, 1, "judge@m1", "first_token")([one])
+    watch_judgments(judged(), settings, 1, "judge@m1")([one])
 
 
 def test_battles():

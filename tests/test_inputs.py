@@ -149,6 +149,15 @@ def test_the_best_replies_are_examples_of_the_actor():
     assert {(len(messages), score) for messages, _, score in found} == {(1, None)}
 
 
+@pytest.mark.parametrize("ranks", [(2, 0, 1), (3, 1, 1)])
+def test_one_reply_of_the_best_rank_is_the_answer(tmp_path, ranks):
+    rows = [{"prompt": "P?", "response": f"{k}", "rank": rank} for k, rank in enumerate(ranks)]
+    (tmp_path / "ranked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = {"source": "ranked", "file": str(tmp_path / "ranked.jsonl"), "kinds": ["judge"], "replies": 5}
+    examples = read_eft(PARAMS.eft.model_copy(update=changes), load_templates(PARAMS.templates), formats_of(PARAMS))
+    assert examples.select("kind", "target").rows() == [("reply", "1")]
+
+
 def replies():
     return pl.DataFrame(
         {

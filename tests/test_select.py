@@ -50,7 +50,7 @@ def iteration(**prompts: list[tuple[str | None, list[Judgment]]]) -> Iteration:
                 )
                 reason = "no_score" if score is None else None
                 ids = (prompt_id, response_id, f"{response_id}.{place}", place)
-                judgments.append((*ids, text, None, score, reason, len(text), len(text), "stop"))
+                judgments.append((*ids, text, None, score, None, reason, len(text), len(text), "stop"))
     prompt_rows = {
         "prompt_id": list(prompts),
         "prompt": [f"prompt {p}" for p in prompts],
@@ -110,6 +110,13 @@ def test_mean_and_variance_of_the_valid_scores():
         ("p1", None, None, 0, 0),
         ("p2", None, None, 0, 0),
     ]
+
+
+def test_expected_scores_count_in_the_mean_and_sampled_ones_in_the_variance():
+    tables = iteration(p=[("a", [4, 2, None]), ("b", [1, 1])])
+    expected = pl.Series("expected", [3.25, 3.75, None, None, None])
+    rows = score_statistics(tables.responses, tables.judgments.with_columns(expected)).select("mean", "variance")
+    assert rows.rows() == [(3.5, 1.0), (1.0, 0.0)]
 
 
 def test_only_texts_of_valid_judgments_are_told_apart():

@@ -208,7 +208,9 @@ class Samples(SamplingSettings):
 
 class Judge(Samples):
     format: ScoreFormat  # of the line that ends a judgment; the judge template asks for it
-    read: Literal["text", "first_token"]  # a score: what the text says, or the mean of what its first token might say
+    read: Literal[
+        "text", "first_token"
+    ]  # of what scores means are: those said, or those that the first token might say
 
 
 class MetaJudge(SamplingSettings):

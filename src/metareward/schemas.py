@@ -112,7 +112,11 @@ SCHEMAS: dict[str, Schema] = {
             **_THOUGHT,
             "score": (
                 "Float64?",
-                "the score that it gives, 0 to 5 points, as judge.read has it, or a reward model's; null: unreadable",
+                "the score that it gives, 0 to 5 points, or a reward model's; null: unreadable",
+            ),
+            "expected": (
+                "Float64?",
+                "judge.read first_token: the mean of the scores by the first token's probabilities; null: not so read",
             ),
             **_invalid("score"),
             "n_chars": ("Int64", "characters of the text"),
@@ -127,7 +131,7 @@ SCHEMAS: dict[str, Schema] = {
             "response_id": ("String", "the response"),
             "sample": ("Int64", "its index among the prompt's responses, the last tie-breaker of pair selection"),
             "n_chars": ("Int64", "characters of the response"),
-            "mean": ("Float64?", "mean score, in points; null: no readable score"),
+            "mean": ("Float64?", "mean score, or mean expected score, in points; null: no readable score"),
             "variance": ("Float64?", "population variance of the scores, in points squared"),
             "n_valid": ("Int64", "readable scores"),
             "n_distinct": ("Int64", "textually different judgments with a readable score"),

@@ -4,7 +4,7 @@ import polars as pl
 
 from metareward.evaluation.judge_bias import decided_battles
 from metareward.evaluation.outcomes import outcomes_table, per_prompt
-from metareward.selection.scores import exact_mean, exact_total
+from metareward.selection.scores import exact_mean, exact_total, worth
 
 
 def pair_outcomes(judged: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
@@ -70,7 +70,7 @@ def held_out_outcomes(
     judged: the replies that people ranked; judgments: of them; verdicts: meta-judgments of these, a `battles` table.
     """
     asked, replied = responses["prompt_id"], judged["prompt_id"]
-    scores = judgments.group_by("response_id").agg(mean=exact_mean())
+    scores = judgments.group_by("response_id").agg(mean=exact_mean(worth()))
     pairs, bias = pair_outcomes(judged, scores), decided_battles(verdicts, judgments)
     outcome, score = pl.col("outcome"), pl.col("score")
     repeated = pl.col("response").map_elements(repetition, return_dtype=pl.Float64)
@@ -81,7 +81,7 @@ def held_out_outcomes(
         "agreement_ties_half": per_prompt(pairs, outcome, replied),
         "agreement_ties_left_out": per_prompt(pairs, decided(outcome), replied),
         "spearman": per_prompt(rank_correlations(judged, scores), pl.col("spearman"), replied),
-        "score_mean": per_prompt(judgments, score, replied, total=exact_total()),
+        "score_mean": per_prompt(judgments, score, replied, total=exact_total(score)),
         "score_at_maximum": per_prompt(judgments, score == 5, replied),
         "higher_score_wins": per_prompt(bias, pl.col("higher_score"), replied),
         "first_position_wins": per_prompt(bias, pl.col("first_position"), replied),

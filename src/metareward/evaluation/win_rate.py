@@ -6,7 +6,7 @@ No public benchmark: the referee is a frozen checkpoint of the run itself, and i
 import polars as pl
 
 from metareward.evaluation.outcomes import outcomes_table, per_prompt
-from metareward.selection.scores import exact_mean, exact_total
+from metareward.selection.scores import exact_mean, exact_total, worth
 
 
 def comparison_outcomes(checkpoint: str, comparisons: pl.DataFrame, referee: str) -> pl.DataFrame:
@@ -36,17 +36,17 @@ def score_outcomes(
     the checkpoint (1) if the mean score of its response is the higher one, lost, or 0.5 for a tie; a prompt with an
     unscored response is left out, and the seed has none. response_score: the scores of the checkpoint's responses.
     """
-    scores = judgments.group_by("response_id").agg(mean=exact_mean())
+    scores = judgments.group_by("response_id").agg(mean=exact_mean(worth()))
     ours, theirs = (
         rows.join(scores, on="response_id").select("prompt_id", "mean").drop_nulls() for rows in (responses, baseline)
     )
     of_prompt = ours.join(theirs, on="prompt_id", suffix="_seed")
     higher = (pl.col("mean") - pl.col("mean_seed")).sign() / 2 + 0.5
     own = judgments.join(responses.select("response_id"), on="response_id", how="semi")
-    score, prompts = pl.col("score"), responses["prompt_id"]
+    prompts = responses["prompt_id"]
     parts = {
-        "response_score": per_prompt(own, score, prompts, total=exact_total()),
-        "comparisons_readable": per_prompt(own, score.is_not_null(), prompts),
+        "response_score": per_prompt(own, worth(), prompts, total=exact_total(worth())),
+        "comparisons_readable": per_prompt(own, pl.col("score").is_not_null(), prompts),
     }
     if checkpoint != "seed":
         parts = {"win_rate": per_prompt(of_prompt, higher, prompts)} | parts

@@ -148,7 +148,7 @@ def _scan(folder: Path, files: Mapping[str, str]) -> dict[str, pl.LazyFrame]:
     tables = {table: scan_table(folder / f"{file}.parquet", table) for table, file in files.items()}
     tables["prompts"] = tables["prompts"].select("prompt_id")
     if "judgments" in tables:  # of the texts it matters only which are the same
-        kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "n_chars", "finish_reason"]
+        kept = ["prompt_id", "response_id", "judgment_id", "sample", "score", "expected", "n_chars", "finish_reason"]
         tables["judgments"] = tables["judgments"].select(*kept, judgment=pl.col("judgment").hash().cast(pl.String))
     if "responses" in tables:
         tables["responses"] = tables["responses"].drop("response", "thought")

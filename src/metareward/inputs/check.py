@@ -89,7 +89,7 @@ def _check_unused(eft: Eft) -> None:
 
     dvc.yaml cannot leave out a file, so `dvc repro` would end in errno 2 before any stage runs.
     """
-    for name in {"file", "meta_judge", "compare"} - eft.used:
+    for name in sorted({"file", "meta_judge", "compare"} - eft.used):
         path = Path(getattr(eft, name))
         if not path.exists():
             raise UserError(

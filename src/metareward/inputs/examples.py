@@ -45,7 +45,8 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
         names = ["prompt", "response_a", "response_b"]
         rows += _verdicts("compare", eft.compare, names, "comparison", templates.compare_prompt, formats.compare)
     if eft.replies:
-        best = read_replies(Path(eft.file), "params.yaml: eft.file", eft.replies).filter(pl.col("rank") == 1)
+        replies = read_replies(Path(eft.file), "params.yaml: eft.replies, and so eft.file", eft.replies)
+        best = replies.sort("rank", maintain_order=True).unique("prompt_id", keep="first", maintain_order=True)
         texts = best.select("prompt", "response").iter_rows()
         rows += [eft_example("reply", prompt, response, None) for prompt, response in texts]
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))

@@ -26,11 +26,13 @@ def check_formats(params: Params) -> None:
     """Raises UserError for a pattern that is no regular expression with one group, or does not read its example."""
     formats = formats_of(params)
     _check(formats.judge, "judge.format", lambda text: parse_score(text, "", formats.judge).value)
-    begins = isinstance(formats.judge, ScorePattern) and formats.judge.example.startswith(tuple("012345"))
+    of = formats.judge
+    begins = isinstance(of, ScorePattern) and of.example[0] in "012345" and float(of.example[0]) == of.value
     if params.judge.read == "first_token" and not begins:
         raise UserError(
-            "judge.read is first_token, so a judgment must begin with its score, and judge.format be a pattern whose "
-            "example does. Hint: {pattern: '^([0-5]),', example: '4, right', value: 4.0} (params.yaml: judge.read)"
+            "judge.read is first_token, so a judgment must begin with its score, a digit, and judge.format be a "
+            "pattern whose example does. Hint: {pattern: '^([0-5]),', example: '4, right', value: 4.0} "
+            "(params.yaml: judge.read)"
         )
     _check(formats.meta_judge, "meta_judge.format", lambda text: parse_winner(text, formats.meta_judge).winner)
     _check(formats.compare, "evaluate.format", lambda text: parse_winner(text, formats.compare).winner)
@@ -69,6 +71,8 @@ def describe_formats(params: Params, templates: Templates) -> Iterator[str]:
             yield f"{key}: {len(rows)} examples, all read in the format {name} ({shares}); {first}"
         if isinstance(format_, str) and not re.search(_SHOWN[format_], getattr(templates, kind)):
             yield f"templates.{kind} does not show the format {name} that it is read in ({format_key})"
+    if answers := eft.filter(eft["kind"] == "reply").height:
+        yield f"eft.replies: {answers} best-ranked replies of eft.file, as answers"
 
 
 def _check(format_: object, key: str, read: Callable[[str], object]) -> None:

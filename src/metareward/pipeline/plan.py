@@ -186,9 +186,10 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     asks = Asks(2 * n, 1, compare, lengths.verdict, shared)
     if by_scores:
         asks = _judgments(templates, lengths, n, 2, m, prompt, response)
+        alone = _judgments(templates, lengths, n, 1, m, prompt, response)  # the seed's are the same responses twice
     for name in params.checkpoints[not by_scores :]:
         table = data / "comparisons" / name / f"{'judgments' if by_scores else 'comparisons'}.parquet"
-        yield load_of(f"compare@{name}", [asks], [table])
+        yield load_of(f"compare@{name}", [alone if name == "seed" else asks], [table])
 
 
 def strong_respond_load(params: Params, templates: Templates, lengths: Lengths, data: Path) -> tuple[Load, Asks]:

@@ -18,6 +18,7 @@ from metareward.templates.texts import Templates
 
 FIRST_LOGPROBS = 20  # of the first token: as many as every engine gives
 DIGITS = tuple("012345")
+NO_FIRST_DIGIT = "no_first_digit"  # why a judgment is unreadable by its first token
 
 
 def judged_responses(prompts: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
@@ -49,15 +50,19 @@ def judge_messages(judged: pl.DataFrame, templates: Templates) -> pl.DataFrame:
 
 
 def watch_judgments(
-    judged: pl.DataFrame, settings: Judge, after: int | None, label: str
+    judged: pl.DataFrame, settings: Judge, after: int | None, label: str, read: str = "text"
 ) -> Callable[[Iterable[Completion]], None]:
-    """Stops a stage most of whose first `after` judgments have no score."""
+    """Stops a stage most of whose first `after` judgments have no score; read: as `Judge.read`."""
     response_of = dict(judged.select("response_id", "response").iter_rows())
 
     def reason_of(completion: Completion) -> str | None:
         thought, text = split_thought(completion.text)
         response = response_of[completion.request_id]
-        return _read(text, thought, completion.finish_reason, response, settings.format)[1]
+        _, reason = _read(text, thought, completion.finish_reason, response, settings.format)
+        if reason or read == "text":
+            return reason
+        first = [{"token": token, "logprob": logprob} for token, logprob in completion.first_logprobs or ()]
+        return None if _expected(text, thought, first) is not None else NO_FIRST_DIGIT
 
     return stop_unreadable(reason_of, after, label, "judge.format", settings.format)
 
@@ -67,21 +72,26 @@ def judgments_table(
 ) -> pl.DataFrame:
     """The `judgments` table: each completion with its score, or the reason why it has none.
 
-    read: as `Judge.read`; first_token gives every readable judgment of a response the same score. Beside the parser's
+    read: as `Judge.read`; with first_token every readable judgment has an expected score, too. Beside the parser's
     reasons: length (cut before its end, so that a score in it need not be the last), only_thought (nothing is said),
-    prompt_too_long (never asked) and no_first_digit (no score is among the likeliest first tokens).
+    prompt_too_long (never asked) and no_first_digit (its first token is no score).
     """
     rows = (
         with_thoughts(completions)
         .rename({"request_id": "response_id", "text": "judgment"})
         .join(judged.select("prompt_id", "response_id", "response"), on="response_id")
     )
+    scores: list[tuple[float | None, float | None, str | None]] = []
+    firsts = rows["first_logprobs"].to_list() if read == "first_token" else [None] * rows.height
     texts = rows.select("judgment", "thought", "finish_reason", "response").iter_rows()
-    scores = [_read(text, thought, ended, response, format_) for text, thought, ended, response in texts]
-    if read == "first_token":
-        pairs = zip(scores, rows["first_logprobs"].to_list(), strict=True)
-        scores = [found if found[1] else _expected(first) for found, first in pairs]
-    found = pl.DataFrame(scores, schema={"score": pl.Float64, "invalid_reason": pl.String}, orient="row")
+    for (text, thought, ended, response), first in zip(texts, firsts, strict=True):
+        score, reason = _read(text, thought, ended, response, format_)
+        expected = None if reason or read == "text" else _expected(text, thought, first)
+        if read == "first_token" and reason is None and expected is None:
+            score, reason = None, NO_FIRST_DIGIT
+        scores.append((score, expected, reason))
+    schema = {"score": pl.Float64, "expected": pl.Float64, "invalid_reason": pl.String}
+    found = pl.DataFrame(scores, schema=schema, orient="row")
     rows = pl.concat([rows, found], how="horizontal").with_columns(
         content_ids("judgment", "response_id", "sample", "judgment").alias("judgment_id"),
         n_chars=pl.col("judgment").str.len_chars().cast(pl.Int64).fill_null(0),
@@ -89,15 +99,19 @@ def judgments_table(
     return rows.select(list(TABLES["judgments"].columns))
 
 
-def _expected(first: Iterable[Mapping[str, Any]] | None) -> tuple[float | None, str | None]:
-    """The mean of the scores 0 to 5 among the likeliest first tokens, by their probabilities."""
+def _expected(text: str | None, thought: str | None, first: Iterable[Mapping[str, Any]] | None) -> float | None:
+    """The mean of the scores 0 to 5 among the likeliest first tokens, by their probabilities.
+
+    None where the first token of this judgment is no score: it begins with a thought, or with another text.
+    """
+    if thought is not None or not (text or "").lstrip().startswith(DIGITS):
+        return None
     shares: dict[int, float] = {}
     for likely in first or ():
         if (digit := likely["token"].strip()) in DIGITS:
             shares[int(digit)] = shares.get(int(digit), 0.0) + exp(likely["logprob"])
-    if not (whole := sum(shares.values())):
-        return None, "no_first_digit"
-    return sum(digit * share for digit, share in shares.items()) / whole, None
+    whole = sum(shares.values())
+    return sum(digit * share for digit, share in shares.items()) / whole if whole else None
 
 
 def _read(

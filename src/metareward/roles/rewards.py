@@ -30,6 +30,7 @@ def rewards_table(judged: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFra
         judgment=none,
         thought=none,
         score=pl.col("text").cast(pl.Float64),
+        expected=pl.lit(None, pl.Float64),
         invalid_reason=pl.when(pl.col("text").is_null()).then(pl.lit("prompt_too_long")),
         n_chars=pl.lit(0, pl.Int64),
         n_tokens=pl.lit(0, pl.Int64),

@@ -8,22 +8,27 @@ from metareward.selection.pairs import Frame, checked
 _MILLIONTHS = 1_000_000
 
 
-def exact_mean() -> pl.Expr:
-    """The mean of the column `score`, in points; null where no score is valid. METHOD §3.3, Arithmetic.
+def worth() -> pl.Expr:
+    """What a judgment counts as in a mean: its expected score, or else its score. METHOD §3.3, Reading."""
+    return pl.coalesce("expected", "score")
+
+
+def exact_mean(score: pl.Expr) -> pl.Expr:
+    """The mean of scores, in points; null where none is valid. METHOD §3.3, Arithmetic.
 
     Equal scores in any order give the same bits, so means may be compared for being equal.
     """
-    n = pl.col("score").count()
-    return pl.when(n > 0).then(_in_millionths().sum() / (n * _MILLIONTHS))
+    n = score.count()
+    return pl.when(n > 0).then(_in_millionths(score).sum() / (n * _MILLIONTHS))
 
 
-def exact_total() -> pl.Expr:
-    """The sum of the column `score`, in points, whatever the order of rows."""
-    return _in_millionths().sum() / _MILLIONTHS
+def exact_total(score: pl.Expr) -> pl.Expr:
+    """The sum of scores, in points, whatever the order of rows."""
+    return _in_millionths(score).sum() / _MILLIONTHS
 
 
-def _in_millionths() -> pl.Expr:
-    return (pl.col("score") * _MILLIONTHS).round().cast(pl.Int64)
+def _in_millionths(score: pl.Expr) -> pl.Expr:
+    return (score * _MILLIONTHS).round().cast(pl.Int64)
 
 
 def mark_duplicates(responses: Frame) -> pl.DataFrame:
@@ -42,7 +47,7 @@ def score_statistics(responses: Frame, judgments: Frame) -> pl.DataFrame:
     mean and (population) variance are those of the valid scores, in points and points squared, null where there
     is none. METHOD §3.3, §4.1.
     """
-    score = _in_millionths()
+    score = _in_millionths(pl.col("score"))
     statistics = (
         judgments.lazy()
         .filter(pl.col("score").is_not_null())
@@ -50,7 +55,7 @@ def score_statistics(responses: Frame, judgments: Frame) -> pl.DataFrame:
         .agg(
             n_valid=pl.len().cast(pl.Int64),
             n_distinct=pl.col("judgment").n_unique().cast(pl.Int64),
-            mean=exact_mean(),
+            mean=exact_mean(worth()),
             total=score.sum(),
             squares=(score * score).sum(),
         )
