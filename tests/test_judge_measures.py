@@ -168,7 +168,8 @@ def judgments_of(scores):
         for prompt, given in scores.items()
         for k, score in enumerate(given)
     ]
-    return pl.DataFrame(rows, schema=["prompt_id", "response_id", "judgment", "score"], orient="row")
+    table = pl.DataFrame(rows, schema=["prompt_id", "response_id", "judgment", "score"], orient="row")
+    return table.with_columns(expected=pl.lit(None, pl.Float64))
 
 
 @pytest.fixture
