@@ -135,27 +135,19 @@ def test_brief_judgments_are_what_the_script_makes(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.jsonl").read_text() == Path(f"data/samples/small/brief/{name}.jsonl").read_text()
     params = load_params(ROOT / "profiles/small.yaml")
     kinds = Counter(read_eft(params.eft, load_templates(params.templates), formats_of(params))["kind"])
-    assert (kinds["judge"], kinds["meta_judge"]) == (336, 80)
+    assert kinds == {"judge": 336, "meta_judge": 80, "reply": 170}
 
 
-def test_the_best_replies_are_examples_of_the_actor():
-    eft = PARAMS.eft.model_copy(update={"file": "data/samples/small/eft.jsonl", "kinds": ["judge"], "replies": 20})
+def test_replies_are_examples_of_the_actor(tmp_path):
+    rows = [{"prompt": "P?", "response": "One.", "rank": 2}, {"prompt": "Q?", "response": "Two."}]
+    (tmp_path / "replies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    eft = PARAMS.eft.model_copy(update={"reply": str(tmp_path / "replies.jsonl"), "kinds": ["reply"]})
     examples = read_eft(eft, load_templates(PARAMS.templates), formats_of(PARAMS))
-    assert examples.height == 180 + 20
-    rows = [json.loads(line) for line in Path(eft.file).read_text().splitlines()[:60]]
-    best = {(row["prompt"], row["response"]) for row in rows if row["rank"] == 1}
-    found = examples.filter(kind="reply").select("messages", "target", "score").rows()
-    assert {(messages[0]["content"], target) for messages, target, _ in found} == best
-    assert {(len(messages), score) for messages, _, score in found} == {(1, None)}
-
-
-@pytest.mark.parametrize("ranks", [(2, 0, 1), (3, 1, 1)])
-def test_one_reply_of_the_best_rank_is_the_answer(tmp_path, ranks):
-    rows = [{"prompt": "P?", "response": f"{k}", "rank": rank} for k, rank in enumerate(ranks)]
-    (tmp_path / "ranked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    changes = {"source": "ranked", "file": str(tmp_path / "ranked.jsonl"), "kinds": ["judge"], "replies": 5}
-    examples = read_eft(PARAMS.eft.model_copy(update=changes), load_templates(PARAMS.templates), formats_of(PARAMS))
-    assert examples.select("kind", "target").rows() == [("reply", "1")]
+    found = [
+        (messages, target, score) for messages, target, score in examples.select("messages", "target", "score").rows()
+    ]
+    assert found == [([{"role": "user", "content": row["prompt"]}], row["response"], None) for row in rows]
+    assert set(examples["kind"]) == {"reply"}
 
 
 def replies():

@@ -155,19 +155,22 @@ class Eft(_Section):
     """Examples that teach the judge's format (METHOD §2)."""
 
     source: Literal["examples", "ranked"]  # of the judge examples: ready-made, or the seed's own judgments
-    file: Text  # JSON Lines; examples: prompt, response, judgment, score; ranked, or replies: prompt, response, rank
+    file: Text  # JSON Lines; examples: prompt, response, judgment, score; ranked: prompt, response, rank
     meta_judge: Text  # JSON Lines: prompt, response, judgment_a, judgment_b, meta_judgment, winner
     compare: Text  # JSON Lines: prompt, response_a, response_b, comparison, winner
-    kinds: Annotated[list[Literal["judge", "meta_judge", "compare"]], Field(min_length=1)]
+    reply: Text  # JSON Lines: prompt, response, as the actor is to answer
+    kinds: Annotated[list[Literal["judge", "meta_judge", "compare", "reply"]], Field(min_length=1)]
     n: Count  # ranked: the seed's judgments of each reply
-    replies: Annotated[
-        StrictInt, Field(ge=0), _WHOLE
-    ]  # of the first so many prompts of file the best-ranked reply, as an answer of the actor
 
     @property
-    def used(self) -> set[str]:
-        """Which of `file`, `meta_judge` and `compare` the kinds read."""
-        return {"file" if kind == "judge" else kind for kind in self.kinds} | ({"file"} if self.replies else set())
+    def files(self) -> dict[str, str]:
+        """Of each key that names a file of examples, the file."""
+        return self.model_dump(include={"file", "meta_judge", "compare", "reply"})
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys of `files` that no kind reads."""
+        return set(self.files) - {"file" if kind == "judge" else kind for kind in self.kinds}
 
     @property
     def seed_judges(self) -> bool:

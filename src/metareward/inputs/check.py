@@ -89,8 +89,8 @@ def _check_unused(eft: Eft) -> None:
 
     dvc.yaml cannot leave out a file, so `dvc repro` would end in errno 2 before any stage runs.
     """
-    for name in sorted({"file", "meta_judge", "compare"} - eft.used):
-        path = Path(getattr(eft, name))
+    for name in sorted(eft.unused):
+        path = Path(eft.files[name])
         if not path.exists():
             raise UserError(
                 f"{path} is not there. eft.kinds does not use it, but DVC tracks it. Hint: an empty file will do. "

@@ -9,7 +9,6 @@ import polars as pl
 from metareward.errors import UserError
 from metareward.ids import content_id
 from metareward.inputs.lines import read_rows
-from metareward.inputs.replies import read_replies
 from metareward.params import Eft, Formats, Params, WinnerFormat
 from metareward.tables import TABLES
 from metareward.templates.number import MAX_SCORE
@@ -44,11 +43,9 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
     if "compare" in eft.kinds:
         names = ["prompt", "response_a", "response_b"]
         rows += _verdicts("compare", eft.compare, names, "comparison", templates.compare_prompt, formats.compare)
-    if eft.replies:
-        replies = read_replies(Path(eft.file), "params.yaml: eft.replies, and so eft.file", eft.replies)
-        best = replies.sort("rank", maintain_order=True).unique("prompt_id", keep="first", maintain_order=True)
-        texts = best.select("prompt", "response").iter_rows()
-        rows += [eft_example("reply", prompt, response, None) for prompt, response in texts]
+    if "reply" in eft.kinds:
+        answers = read_rows(Path(eft.reply), "params.yaml: eft.reply", {"prompt": str, "response": str})
+        rows += [eft_example("reply", row["prompt"], row["response"], None) for row in answers]
     frame = pl.DataFrame(rows, schema=dict(TABLES["eft"].columns))
     return frame.unique("example_id", keep="first", maintain_order=True)
 

@@ -72,7 +72,7 @@ def describe_formats(params: Params, templates: Templates) -> Iterator[str]:
         if isinstance(format_, str) and not re.search(_SHOWN[format_], getattr(templates, kind)):
             yield f"templates.{kind} does not show the format {name} that it is read in ({format_key})"
     if answers := eft.filter(eft["kind"] == "reply").height:
-        yield f"eft.replies: {answers} best-ranked replies of eft.file, as answers"
+        yield f"eft.reply: {answers} replies, as the actor is to answer"
 
 
 def _check(format_: object, key: str, read: Callable[[str], object]) -> None:

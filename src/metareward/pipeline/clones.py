@@ -18,7 +18,7 @@ def input_paths(params: Params) -> dict[str, Path]:
         "prompts": {} if params.prompts.generated else {"file": params.prompts.file},
         "prompts.generate": params.prompts.generate.model_dump(include={"seeds", "template"}),
         "templates": params.templates.model_dump(),
-        "eft": params.eft.model_dump(include={"file", "meta_judge", "compare"}),
+        "eft": params.eft.files,
         "evaluate": params.evaluate.model_dump(include={"prompts", "judged"}),
         "benchmarks": {
             "folder": params.benchmarks.folder,
@@ -40,7 +40,7 @@ def check_present(params: Params) -> None:
 
     Of examples that eft.kinds leaves out, inputs/check.py says what will do.
     """
-    unused = {f"eft.{name}" for name in {"file", "meta_judge", "compare"} - params.eft.used}
+    unused = {f"eft.{name}" for name in params.eft.unused}
     for key, path in input_paths(params).items():
         if path.exists() or key in unused:
             continue
