@@ -64,7 +64,10 @@ def test_sample_data_is_what_its_readme_says():
     pool = read_prompts(Path("data/samples/prompts.jsonl"), "")
     held_out = read_prompts(Path("data/samples/eval_prompts.jsonl"), "")
     judged = read_replies(Path("data/samples/eval_judged.jsonl"), "")
-    examples = read_eft(PARAMS.eft, load_templates(PARAMS.templates), formats_of(PARAMS))
+    names = {"file": "eft", "meta_judge": "meta_judge", "compare": "comparisons"}
+    files = {key: f"data/samples/{name}.jsonl" for key, name in names.items()}
+    eft = PARAMS.eft.model_copy(update=files | {"kinds": ["judge", "meta_judge", "compare"]})
+    examples = read_eft(eft, load_templates(PARAMS.templates), Formats("line", "line", "line"))
     taught = read_replies(Path("data/samples/eft.jsonl"), "")
     assert pool.height >= 160
     assert pool["source"].n_unique() >= 8
