@@ -19,6 +19,7 @@ from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import load_params, parse_params
+from metareward.params import Formats
 from metareward.roles.judge import judgments_table
 from metareward.selection.eft import select_eft
 from metareward.templates.texts import load_templates

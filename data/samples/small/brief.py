@@ -1,4 +1,4 @@
-"""Judgments and verdicts of a few words, by rule from the scores of replies.
+"""Judgments that are a score and nothing else, and verdicts on them, by rule from the scores of replies.
 
 The first command writes the folder brief from eft.jsonl and ../eft.jsonl, the second FOLDER from other files:
 
@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-WORDS = ("wrong", "mostly wrong", "vague or half wrong", "right but thin", "right, with a gap", "right and complete")
+SCORES = range(6)
 JUDGED_TWICE = 40  # replies of which a right and a wrong judgment are shown, in both orders
 Row = dict[str, Any]
-
-
-def judgment(score: int) -> str:
-    return f"{score}, {WORDS[score]}"
 
 
 def meta_judgments(rows: list[Row]) -> list[Row]:
@@ -28,10 +24,10 @@ def meta_judgments(rows: list[Row]) -> list[Row]:
     found, draw = [], random.Random(1)
     for row in draw.sample(rows, JUDGED_TWICE):
         right = row["score"]
-        wrong = draw.choice([score for score in range(len(WORDS)) if abs(score - right) >= 2])
+        wrong = draw.choice([score for score in SCORES if abs(score - right) >= 2])
         for winner, (a, b) in (("a", (right, wrong)), ("b", (wrong, right))):
             texts = {"prompt": row["prompt"], "response": row["response"]}
-            judged = {"judgment_a": judgment(a), "judgment_b": judgment(b)}
+            judged = {"judgment_a": str(a), "judgment_b": str(b)}
             said = f"Winner: Judgment {winner.upper()}"
             found.append(texts | judged | {"meta_judgment": said, "winner": winner})
     return found
@@ -40,7 +36,7 @@ def meta_judgments(rows: list[Row]) -> list[Row]:
 def write(folder: Path, files: Sequence[Path] = (FOLDER / "eft.jsonl", FOLDER.parent / "eft.jsonl")) -> None:
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     folder.mkdir(parents=True, exist_ok=True)
-    examples = [row | {"judgment": judgment(row["score"])} for row in rows]
+    examples = [row | {"judgment": str(row["score"])} for row in rows]
     for name, made in (("eft", examples), ("meta_judge", meta_judgments(rows))):
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
         (folder / f"{name}.jsonl").write_text("".join(lines))
