@@ -65,7 +65,8 @@ def row(
     found |= {"judging_seconds": round(time.time() - begun), "temperature": params.judge.temperature}
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
     if settings.read == "first_token":
-        means, expected = judgments_table(judged, completions, settings.format, settings.read), 1
+        read = judgments_table(judged, completions, settings.format, settings.read)
+        means, expected = read.filter(pl.col("sample") == 0).select("response_id", "sample", score="expected"), 1
     else:
         means = expected_scores(model, judged, judgments.filter(pl.col("sample") < expected), texts)
     asked = rank_pairs(judged) if referee else rank_pairs(judged).clear()
