@@ -133,16 +133,18 @@ def test_a_seed_model_is_an_input_when_it_is_a_folder_here(project):
 
 
 def test_every_file_that_params_name_is_looked_at(project):
-    paths = input_paths(PARAMS)
+    kinds = ["judge", "meta_judge", "compare", "reply"]  # no file of examples is left unused
+    params = PARAMS.model_copy(update={"eft": PARAMS.eft.model_copy(update={"kinds": kinds})})
+    paths = input_paths(params)
     for key, path in paths.items():
         if key == "benchmarks.folder":
             continue  # file by file: test_benchmarks.py
         path.write_text("changed\n")
         first = next(other for other in paths if paths[other] == path)  # one line a file, however many keys name it
-        assert [line for line in only_here(PARAMS) if line.startswith(f"{path} ") and first in line], key
+        assert [line for line in only_here(params) if line.startswith(f"{path} ") and first in line], key
         path.unlink()
         with pytest.raises(UserError, match=rf"{path} is missing.*git checkout -- {path} .*{first}"):
-            check_present(PARAMS)
+            check_present(params)
         sh(f"git checkout -- {path}")
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from metareward.inputs.examples import formats_of, read_eft
+from metareward.inputs.examples import read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
 from metareward.load_params import load_params, parse_params
+from metareward.params import Formats
 from metareward.templates.score import parse_score
 from metareward.templates.texts import load_templates
 from metareward.templates.winner import parse_winner
@@ -136,7 +137,7 @@ def test_generated_examples(tmp_path, kind):
             else:
                 right = parse_winner(row[target]).winner == row["winner"]
             rows = rows if right else None
-        found = rows_or_refusal(lambda: read_eft(eft, texts, formats_of(PARAMS))["target"].to_list())
+        found = rows_or_refusal(lambda: read_eft(eft, texts, Formats("line", "line", "line"))["target"].to_list())
         assert (found is None) == (rows is None), content
         if found is not None:
             assert set(found) == {row[target] for row in rows}

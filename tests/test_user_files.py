@@ -193,7 +193,7 @@ def test_a_template_that_is_refused(tmp_path, content, said):
 
 
 def test_a_template_with_a_mark_and_other_line_ends_is_the_same(tmp_path):
-    text = (ROOT / "templates/judge.txt").read_text()
+    text = (ROOT / PARAMS.templates.judge).read_text()
     (tmp_path / "judge.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     names = {name: str(ROOT / path) for name, path in PARAMS.templates.model_dump().items()}
     found = load_templates(PARAMS.templates.model_copy(update={**names, "judge": str(tmp_path / "judge.txt")}))
