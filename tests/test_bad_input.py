@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reasons import give_reasons
 
 from metareward.errors import UserError
 from metareward.load_params import parse_params
@@ -33,7 +32,6 @@ def project(tmp_path):
     for folder in ("data/samples", "data/benchmarks", "templates", "profiles"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    give_reasons(tmp_path)
     (tmp_path / ".dvc").mkdir()
     for command in ("init -q", "add --all", "-c user.name=T -c user.email=t@example.org commit -qm inputs"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
@@ -65,7 +63,6 @@ def set_param(project, path, value):
 
 
 def test_the_shipped_params_are_in_order(project):
-    shutil.copy(ROOT / "params.yaml", project)
     result = check(project)
     assert result.returncode == 0, result.stderr
     assert "seed, sft, m1, m2, m3, m4" in result.stdout
