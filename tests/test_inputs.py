@@ -141,7 +141,7 @@ def test_brief_judgments_are_what_the_script_makes(tmp_path, monkeypatch):
     kinds = Counter(read_eft(params.eft, load_templates(params.templates), formats_of(params))["kind"])
     assert kinds == {"judge": 336, "meta_judge": 80, "reply": 170}
     pool = read_prompts(Path(params.prompts.file), "")
-    answered = {json.loads(line)["prompt"] for line in Path(params.eft.reply).open()}
+    answered = {json.loads(line)["prompt"] for line in Path(params.eft.reply).read_text().splitlines()}
     assert answered < set(pool["prompt"])
 
 
