@@ -65,8 +65,7 @@ def row(
     found |= {"judging_seconds": round(time.time() - begun), "temperature": params.judge.temperature}
     scores = judgments.select("response_id", "sample", "score").sort("response_id", "sample")
     if settings.read == "first_token":
-        read = judgments_table(judged, completions, settings.format, settings.read)
-        means, expected = read.filter(pl.col("sample") == 0).select("response_id", "sample", score="expected"), 1
+        means, expected = first_expected(judgments_table(judged, completions, settings.format, settings.read)), 1
     else:
         means = expected_scores(model, judged, judgments.filter(pl.col("sample") < expected), texts)
     asked = rank_pairs(judged) if referee else rank_pairs(judged).clear()
@@ -158,6 +157,11 @@ def agreement(judged: pl.DataFrame, scores: pl.DataFrame, k: int, n: int) -> tup
     low, high = bootstrap_mean(each["outcome"], 10_000, 1, weights=each["weight"])
     mean = float(np.average(each["outcome"], weights=each["weight"]))
     return round(mean, 3), round(low or 0.0, 3), round(high or 1.0, 3), sum(map(len, groups)) // len(groups)
+
+
+def first_expected(judgments: pl.DataFrame) -> pl.DataFrame:
+    """response_id, sample, score: the expected score of each response's first judgment; all of them have the same."""
+    return judgments.filter(pl.col("sample") == 0).select("response_id", "sample", score="expected")
 
 
 def expected_scores(model: Path, judged: pl.DataFrame, judgments: pl.DataFrame, texts: Templates) -> pl.DataFrame:

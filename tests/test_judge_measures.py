@@ -239,3 +239,16 @@ def test_without_a_strong_judge_there_is_nothing():
     empty = empty_table("judgments")
     outcomes = strong_judge_outcomes("m1", empty_table("prompts"), empty_table("responses"), empty, empty, "gpt-4")
     assert outcomes.equals(empty_table("outcomes"))
+
+
+def test_the_study_reads_expected_scores_not_sampled_ones(monkeypatch):
+    """The sampled scores of two replies say the opposite of the expected ones."""
+    monkeypatch.syspath_prepend("docs")
+    import judge_study
+
+    judged = pl.DataFrame({"prompt_id": ["p", "p"], "response_id": ["p0", "p1"], "rank": [1, 2]})
+    rows = [("p0", 0, 2.0, 3.4), ("p0", 1, 1.0, 3.4), ("p1", 0, 5.0, 3.3), ("p1", 1, 4.0, 3.3)]
+    judgments = pl.DataFrame(rows, schema=["response_id", "sample", "score", "expected"], orient="row")
+    found = judge_study.agreement(judged, judge_study.first_expected(judgments), 1, 1)
+    assert found[0] == 1.0
+    assert judge_study.agreement(judged, judgments, 2, 2)[0] == 0.0
