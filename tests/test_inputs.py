@@ -150,9 +150,7 @@ def test_replies_are_examples_of_the_actor(tmp_path):
     (tmp_path / "replies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     eft = PARAMS.eft.model_copy(update={"reply": str(tmp_path / "replies.jsonl"), "kinds": ["reply"]})
     examples = read_eft(eft, load_templates(PARAMS.templates), formats_of(PARAMS))
-    found = [
-        (messages, target, score) for messages, target, score in examples.select("messages", "target", "score").rows()
-    ]
+    found = examples.select("messages", "target", "score").rows()
     assert found == [([{"role": "user", "content": row["prompt"]}], row["response"], None) for row in rows]
     assert set(examples["kind"]) == {"reply"}
 
