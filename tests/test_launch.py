@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from test_processes import _one_thread_in_float32, train_in_steps
-from test_train import FILES, contents
+from test_train import FILES, compute_in, contents
 from transformers import AutoModelForCausalLM
 
 from metareward.errors import UserError
@@ -68,7 +68,10 @@ def stage(folder: Path, model: Path, launch: Path | None, body: str, returncode:
 def alone(tiny_model, tmp_path_factory):
     """The folder in which one process trained, and what it returned."""
     folder = tmp_path_factory.mktemp("alone")
-    return folder, {method: train_in_steps(method, tiny_model, 10, folder / method, 2) for method in ("sft", "dpo")}
+    with pytest.MonkeyPatch.context() as patch:  # of a fixture for a test comes too late for one of the module
+        compute_in("float32", patch)
+        results = {method: train_in_steps(method, tiny_model, 10, folder / method, 2) for method in ("sft", "dpo")}
+    return folder, results
 
 
 @pytest.mark.parametrize("launch", [None, DDP, FSDP])
