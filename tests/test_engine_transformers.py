@@ -16,9 +16,10 @@ from scipy.stats import chisquare
 
 from metareward.engines.common.chat import encode_chat, token_text
 from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.transformers import engine as engine_module
 from metareward.engines.transformers.engine import TransformersEngine
 from metareward.engines.transformers.padded import PaddedRows
-from metareward.engines.transformers.sampling import CANDIDATES, sample_tokens, uniform_streams
+from metareward.engines.transformers.sampling import CANDIDATES, sample_tokens, top_logprobs, uniform_streams
 from metareward.engines.transformers.tree import LEAST_SHARED, LONGEST_SEGMENT, Tree, compaction, grow_tree
 from metareward.errors import UserError
 
@@ -320,6 +321,20 @@ def test_log_probabilities_of_the_first_token_are_the_stock_models(request, fold
                 token_text(engine.tokenizer, id_) for id_ in ids.tolist()
             ]
             np.testing.assert_allclose([value for _, value in by_request[one.id]], values.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", ["tiny_model", "windowed_model"])
+def test_log_probabilities_are_not_rounded_in_bfloat16(request, folder, monkeypatch):
+    """Neighbours near 40 are 0.25 apart in bfloat16, more than what tells a score of 3 from a score of 4."""
+    engine, seen = TransformersEngine(request.getfixturevalue(folder), dtype="bfloat16"), []
+    monkeypatch.setattr(engine_module, "top_logprobs", lambda logits, n: seen.append(logits) or top_logprobs(logits, n))
+    asked = requests(TEXTS[:2], n=2)
+    flat(engine.generate([replace(one, first_logprobs=5) for one in asked]))
+    (logits,) = seen
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+    hidden = torch.zeros(1, engine.model.config.hidden_size, dtype=torch.bfloat16)
+    assert engine.model.lm_head(hidden).dtype == torch.bfloat16  # of other requests
 
 
 def test_the_log_probability_of_a_text_that_the_model_is_sure_of_is_its_own(smollm2):

@@ -7,6 +7,8 @@ from types import ModuleType
 import pytest
 import transformers
 import trl.trainer.base_trainer
+import trl.trainer.dpo_trainer
+import trl.trainer.sft_trainer
 import trl.trainer.utils
 from test_train import DPO, SFT, eft, preference_pairs
 from transformers import PreTrainedModel
@@ -24,6 +26,8 @@ TOUCHED = [
     (transformers.utils, "is_scipy_available", "every stage imports scipy, in a second"),
     (PreTrainedModel, "_supports_attention_backend", "no model shares the computation of prompts"),
     (trl.trainer.utils, "_use_triton", "training on a CPU computes logits of every position"),
+    (trl.trainer.sft_trainer, "add_fused_lm_head", "SFT rounds logits to bfloat16"),
+    (trl.trainer.dpo_trainer, "add_fused_lm_head", "DPO rounds logits to bfloat16"),
     (DPOTrainer, "_prepare_dataset", "TRL may drop and cut rows without a word"),
     (DPOTrainer, "_send_telemetry", "TRL may send telemetry"),
     (SFTTrainer, "_send_telemetry", "TRL may send telemetry"),

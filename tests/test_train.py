@@ -221,6 +221,29 @@ def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path,
     assert sum(scored) == metrics["target_tokens"]
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_log_probabilities_are_not_rounded_in_bfloat16(tiny_model, tmp_path, monkeypatch, method):
+    """Hidden states are; a rounded logit near 40 is off by up to an eighth, and so would be what it is trained on."""
+    found = []
+
+    class Recorder(trl.trainer.utils._ChunkedLogProbFunction):
+        @classmethod
+        def apply(cls, hidden, weight, bias, targets, *rest):
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                exact = (hidden.float() @ weight.float().T).log_softmax(dim=1)[torch.arange(len(targets)), targets]
+            found.append((output := super().apply(hidden, weight, bias, targets, *rest))[0].detach() - exact)
+            return output
+
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Recorder)
+    compute_in("bfloat16", monkeypatch)
+    if method == "sft":
+        train_sft(tiny_model, eft(4), tmp_path / "out", SFT, tmp_path / "work", 1)
+    else:
+        train_dpo(tiny_model, preference_pairs(4), tmp_path / "out", DPO, tmp_path / "work", 1)
+    assert found
+    assert float(torch.cat(found).abs().max()) < 1e-5
+
+
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_held_out_loss_is_that_of_the_weights_that_are_written(tiny_model, tmp_path, keep):
     # what is held out prefers the opposite, so training makes it worse and the first epoch is the best

@@ -31,7 +31,7 @@ from metareward.training.loop import (
 )
 from metareward.training.processes import by_main, together
 from metareward.training.rows import Metrics, Row, dpo_rows
-from metareward.training.trl_internals import OwnRows, logits_of_targets
+from metareward.training.trl_internals import OwnRows, exact_logits_of_targets
 from metareward.training.weights import KeepBest
 
 LOSS_OFF, REWARD_OFF = 0.005, 0.05  # means over a step's pairs; bfloat16 moved the loss by 0.0001 on an H200
@@ -89,7 +89,7 @@ def train_dpo(
         return metrics | {"copied": 1, "rows_trained": 0, "not_reached": 0}
     folder = training_folder(work, model_path, [*rows, *held_out], settings, weights, seed, wait_hours)
     arguments = trainer_arguments(settings, weights, folder, seed, save_steps, "dpo")
-    with logits_of_targets():
+    with exact_logits_of_targets():
         model = load_model(model_path)
         trainer = _Dpo(
             model,

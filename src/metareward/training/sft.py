@@ -25,7 +25,7 @@ from metareward.training.loop import (
     write_steps,
 )
 from metareward.training.rows import Metrics, sft_rows
-from metareward.training.trl_internals import OwnRows, logits_of_targets
+from metareward.training.trl_internals import OwnRows, exact_logits_of_targets
 
 
 def train_sft(
@@ -65,7 +65,7 @@ def train_sft(
         raise UserError(f"no SFT example is left to train on: {listed(metrics)}. (params.yaml: eft, sft.max_length)")
     folder = training_folder(work, model_path, rows, settings, weights, seed, wait_hours)
     arguments = trainer_arguments(settings, weights, folder, seed, save_steps, "sft")
-    with logits_of_targets():
+    with exact_logits_of_targets():
         model = load_model(model_path)
         trainer = _Sft(
             model,

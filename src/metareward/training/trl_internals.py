@@ -1,9 +1,12 @@
 """What this project changes in TRL 1.16 that is no part of its interface."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
+import trl.trainer.dpo_trainer
+import trl.trainer.sft_trainer
 import trl.trainer.utils
 from datasets import Dataset
 
@@ -12,13 +15,19 @@ from metareward.training.processes import this_process
 
 
 @contextmanager
-def logits_of_targets() -> Iterator[None]:
-    """TRL computes the logits of every position where Triton is missing, and those with a target where it is there.
+def exact_logits_of_targets() -> Iterator[None]:
+    """Logits are float32, and on a CPU those of positions with a target alone, while trainers are made and work.
 
-    On a CPU, too, those with a target are enough: the others are most of a step with a real vocabulary.
+    Under autocast TRL rounds logits to bfloat16, whose neighbours near 40 are 0.25 apart: a log-probability is off by a
+    tenth, and what tells one score from another is gone. TRL computes the logits of every position where Triton is
+    missing; those with a target are enough, and the others are most of a step with a real vocabulary.
     """
-    everywhere = patched(trl.trainer.utils, _use_triton=lambda device: True)
-    with everywhere if this_process().device.type == "cpu" else nullcontext():
+    with ExitStack() as stack:
+        for trainer in (trl.trainer.sft_trainer, trl.trainer.dpo_trainer):
+            in_float32 = partial(trainer.add_fused_lm_head, cast_lm_head_to_fp32=True)
+            stack.enter_context(patched(trainer, add_fused_lm_head=in_float32))
+        if this_process().device.type == "cpu":
+            stack.enter_context(patched(trl.trainer.utils, _use_triton=lambda device: True))
         yield
 
 

@@ -8,6 +8,7 @@ planned over all requests, done or not, a resumed run repeats even that.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: 
 
 import torch
 import transformers.utils
+from torch.nn.functional import linear
 
 from metareward.engines.transformers.extras import no_extras
 
 with no_extras():
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, PreTrainedModel
 
     from metareward.engines.transformers.attention import supports  # it imports the models' base, and that scipy
 
@@ -101,7 +103,8 @@ class TransformersEngine:
 
         make = Tree if self.shares_prefixes else PaddedRows
         running = make(self.model, [prompt.tokens for prompt in prompts], copies, int(room.max()))
-        logits = running.prefill()
+        with _head_in_float32(self.model) if any(row.request.first_logprobs for row in rows) else nullcontext():
+            logits = running.prefill()
         first = self._first_logprobs(rows, logits)
         places = np.arange(len(rows))  # of the running rows among all
         step = 0
@@ -135,6 +138,19 @@ class TransformersEngine:
         asking = [place for place, row in enumerate(rows) if row.request.first_logprobs]
         most = max((rows[place].request.first_logprobs for place in asking), default=0)
         return dict(zip(asking, top_logprobs(logits[asking], most), strict=True)) if asking else {}
+
+
+@contextmanager
+def _head_in_float32(model: PreTrainedModel) -> Iterator[None]:
+    """Logits that are not rounded to the model's dtype: bfloat16's neighbours near 40 are 0.25 apart."""
+    head = model.get_output_embeddings()
+    head.forward = lambda hidden: linear(
+        hidden.float(), head.weight.float(), None if head.bias is None else head.bias.float()
+    )
+    try:
+        yield
+    finally:
+        del head.forward  # the class's own again
 
 
 def _max_context(config: Any, wanted: int | None) -> int:
