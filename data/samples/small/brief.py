@@ -15,7 +15,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 SCORES = range(6)
-JUDGED_TWICE = 40  # replies of which a right and a wrong judgment are shown, in both orders
+JUDGED_TWICE = 16  # replies of which a right and a wrong judgment are shown, in both orders
 Row = dict[str, Any]
 
 

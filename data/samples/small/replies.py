@@ -1,12 +1,14 @@
 """Answers of the demo's own model, to be shown beside judgments so that it does not forget how to answer.
 
-Writes brief/replies.jsonl: of each prompt of prompts.jsonl the first answer of four that ends within 64 tokens.
+Writes brief/replies.jsonl: to 64 prompts of prompts.jsonl the first answer of four that ends within 64 tokens. More
+answers, whose tokens far outnumber those of judgments, leave the judge less to learn from.
 Run from the root of a clone:
 
 python data/samples/small/replies.py
 """
 
 import json
+import random
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from metareward.load_params import load_params
 from metareward.roles.actor import response_requests, responses_table
 
 FOLDER = Path(__file__).parent
+N = 64
 
 
 def write(out: Path) -> None:
@@ -33,7 +36,8 @@ def write(out: Path) -> None:
         responses = responses_table(sample(partial(response_requests, prompts, params.respond, params.seed)))
     ended = responses.filter(pl.col("finish_reason") == "stop", pl.col("response").str.contains(r"\S"))
     first = ended.sort("prompt_id", "sample").unique("prompt_id", keep="first", maintain_order=True)
-    rows = first.join(prompts, on="prompt_id", maintain_order="left").select("prompt", "response").to_dicts()
+    every = first.join(prompts, on="prompt_id", maintain_order="left").select("prompt", "response").to_dicts()
+    rows = random.Random(1).sample(every, N)
     out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
