@@ -139,7 +139,7 @@ def test_brief_judgments_are_what_the_script_makes(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.jsonl").read_text() == Path(f"data/samples/small/brief/{name}.jsonl").read_text()
     params = load_params(ROOT / "profiles/small.yaml")
     kinds = Counter(read_eft(params.eft, load_templates(params.templates), formats_of(params))["kind"])
-    assert kinds == {"judge": 336, "meta_judge": 80, "reply": 170}
+    assert kinds == {"judge": 336, "meta_judge": 32, "reply": 64}
     pool = read_prompts(Path(params.prompts.file), "")
     answered = {json.loads(line)["prompt"] for line in Path(params.eft.reply).read_text().splitlines()}
     assert answered < set(pool["prompt"])
