@@ -13,6 +13,8 @@ import yaml
 from metareward.errors import UserError
 from metareward.load_params import parse_params
 
+from reasons import give_reasons
+
 ROOT = Path(__file__).parents[1]
 CHECK = """
 import sys
@@ -32,6 +34,7 @@ def project(tmp_path):
     for folder in ("data/samples", "data/benchmarks", "templates", "profiles"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    give_reasons(tmp_path)
     (tmp_path / ".dvc").mkdir()
     for command in ("init -q", "add --all", "-c user.name=T -c user.email=t@example.org commit -qm inputs"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)

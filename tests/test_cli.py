@@ -50,7 +50,7 @@ def test_plan_counts_what_the_params_ask_for(tmp_path, monkeypatch, capsys):
     params = yaml.safe_load(Path("profiles/demo.yaml").read_text())
     params["prompts"]["per_iteration"] = 8
     params["respond"]["n"], params["judge"]["n"] = 4, 3
-    params["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6, "n_judgments": 2}
+    params["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6, "n_judgments": 2, "compare": "verdicts"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.setattr(plan, "PARAMS", tmp_path / "params.yaml")
     plan.plan(prefill_rate=1000.0, decode_rate=100.0, load_seconds=60.0, gpus=2)

@@ -14,7 +14,7 @@ from metareward.engines.transformers.tree import grow_tree
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts
 from metareward.inputs.replies import read_replies
-from metareward.load_params import load_params
+from metareward.load_params import parse_params, read_yaml
 from metareward.params import Params
 from metareward.pipeline import estimate as estimates
 from metareward.pipeline.estimate import Machine, cheaper, measure, work_of
@@ -24,12 +24,17 @@ from metareward.roles.requests import single_turn
 from metareward.templates.texts import load_templates
 
 from pipeline import ROOT
+from reasons import with_reasons
 
 
 @pytest.fixture
 def params(monkeypatch) -> Params:
     monkeypatch.chdir(ROOT)
-    return load_params(Path("profiles/demo.yaml"))
+    values = with_reasons(read_yaml(Path("profiles/demo.yaml")))
+    values["prompts"]["per_iteration"] = 6
+    values["evaluate"] |= {"n_prompts": 6, "n_judged_prompts": 6}
+    values["sft"]["max_steps"] = 30  # less than an epoch
+    return parse_params(values)
 
 
 def test_the_tokens_of_prompts_are_those_that_the_engine_computes(params, smollm2):
