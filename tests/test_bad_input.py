@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from reasons import give_reasons
 
 from metareward.errors import UserError
 from metareward.load_params import parse_params
-
-from reasons import give_reasons
 
 ROOT = Path(__file__).parents[1]
 CHECK = """

@@ -6,6 +6,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from reasons import with_reasons
 
 from metareward.cli.estimate import estimate
 from metareward.engines.common.chat import encode_chats
@@ -24,7 +25,6 @@ from metareward.roles.requests import single_turn
 from metareward.templates.texts import load_templates
 
 from pipeline import ROOT
-from reasons import with_reasons
 
 
 @pytest.fixture
