@@ -173,7 +173,7 @@ def expected_scores(model: Path, judged: pl.DataFrame, judgments: pl.DataFrame, 
     from metareward.engines.common.tokenizer import load_tokenizer
     from metareward.roles.requests import single_turn
 
-    tokenizer, network = load_tokenizer(model, {}), AutoModelForCausalLM.from_pretrained(model).eval()
+    tokenizer, network = load_tokenizer(model, {}), AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     rows = judgments.filter(pl.col("score").is_in([float(digit) for digit in DIGITS])).join(
         judged.select("response_id", "prompt", "response"), on="response_id"
     )

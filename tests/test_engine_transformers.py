@@ -333,7 +333,7 @@ def test_log_probabilities_are_not_rounded_in_bfloat16(request, folder, monkeypa
     (logits,) = seen
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())
-    hidden = torch.zeros(1, engine.model.config.hidden_size, dtype=torch.bfloat16)
+    hidden = torch.zeros(1, engine.model.config.hidden_size, dtype=torch.bfloat16, device=engine.device)
     assert engine.model.lm_head(hidden).dtype == torch.bfloat16  # of other requests
 
 

@@ -95,6 +95,24 @@ def test_two_processes_that_params_start_train_as_one(tiny_model, tmp_path, alon
 
 
 @pytest.mark.parametrize("launch", [DDP, FSDP])
+def test_log_probabilities_of_several_processes_are_not_rounded(tiny_model, tmp_path, launch):
+    """What a model divided by FSDP returns is by itself: DPO's sums would go in steps of 1 from 128 nats on."""
+    body = """
+compute_in("bfloat16", pytest.MonkeyPatch())
+seen = []
+def on_train_begin(self, args, state, control, model, **_):
+    model.register_forward_hook(lambda module, inputs, output: seen.append(str(output.log_probs.dtype)))
+loop._Watch.on_train_begin = on_train_begin
+for method in ("sft", "dpo"):
+    train_in_steps(method, model, 10, folder / method, micro_batch_size=1)
+(folder / f"{rank}.json").write_text(json.dumps(seen))
+"""
+    stage(tmp_path, tiny_model, launch, body)
+    for rank in range(2):
+        assert set(json.loads((tmp_path / f"{rank}.json").read_text())) == {"torch.float32"}
+
+
+@pytest.mark.parametrize("launch", [DDP, FSDP])
 def test_a_killed_process_ends_all_and_the_next_run_goes_on(tiny_model, tmp_path, launch):
     """The second of two is killed in step 5 of 6; the run after it begins at step 4, where the last state is."""
     kill = """

@@ -33,6 +33,7 @@ from metareward.cli.memory import memory_lines
 from metareward.errors import UserError
 from metareward.inputs.seed_config import seed_config
 from metareward.load_params import load_params
+from metareward.params import Params
 from metareward.pipeline.fit import check_fit, generation_line, seed_shape
 from metareward.pipeline.memory import activations, disk, generation, shape_of, training
 from metareward.training import loop
@@ -40,6 +41,7 @@ from metareward.training.dpo import train_dpo
 from metareward.training.sft import train_sft
 
 ROOT = Path(__file__).parents[1]
+FIRST = {"pattern": "^([0-5])$", "example": "4", "value": 4.0}
 PAPER = load_params(ROOT / "profiles/paper.yaml")
 LLAMA_3_8B = {
     "model_type": "llama",
@@ -232,6 +234,10 @@ def test_generation_takes_weights_and_a_cache_of_the_gpus_of_a_copy():
     found = generation(shape, PAPER)
     assert found.weights == 2 * 8_030_261_248
     assert found.context == 8192 * 2 * 32 * 8 * 128 * 2  # tokens, keys and values, layers, heads, size, bytes
+    read = {"engine": {"name": "transformers"}, "judge": {"read": "first_token", "format": FIRST}}
+    values = PAPER.model_dump()
+    small = Params.model_validate(values | {name: values[name] | changed for name, changed in read.items()})
+    assert generation(shape, small).weights == found.weights + 4 * 128_256 * 4096  # the output layer in float32
     halved = generation(shape, with_resources(PAPER, tensor_parallel=2))
     assert (halved.weights, halved.context) == (found.weights // 2, found.context // 2)
     assert "so 52 such requests at once" in generation_line(with_resources(PAPER, gpu_memory=80.0), shape)

@@ -81,6 +81,8 @@ def test_nothing_stays_changed_after_import_and_training(tiny_model, tmp_path, m
     assert patches  # the one way in
     assert transformers.utils.is_sklearn_available.__module__ == "transformers.utils.import_utils"
     assert transformers.utils.is_scipy_available.__module__ == "transformers.utils.import_utils"
+    trainers = (trl.trainer.sft_trainer, trl.trainer.dpo_trainer)
+    heads = [trainer.add_fused_lm_head for trainer in trainers]
     before, during = trl.trainer.utils._use_triton, []
     prepare = trl_internals.OwnRows._prepare_dataset
 
@@ -93,6 +95,7 @@ def test_nothing_stays_changed_after_import_and_training(tiny_model, tmp_path, m
     assert during
     assert before not in during
     assert trl.trainer.utils._use_triton is before
+    assert [trainer.add_fused_lm_head for trainer in trainers] == heads
 
 
 def test_nobody_is_told_of_a_run(tiny_model, tmp_path, monkeypatch):

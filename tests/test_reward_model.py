@@ -94,6 +94,14 @@ def test_a_batch_of_different_lengths_gives_the_scores_of_one_by_one(tiny_model,
     assert max(expected.values()) - min(expected.values()) > 0.5  # else any scores would do
 
 
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "bert"])
+def test_scores_are_not_rounded_in_bfloat16(tiny_model, tmp_path, shape):
+    """Between 8 and 16 its neighbours are 0.06 apart, and two responses whose scores are nearer would tie."""
+    folder = of_shape(tmp_path / "model", tiny_model, shape)
+    found = torch.tensor(list(scores_of(folder, settings(folder, dtype="bfloat16"), conversations()).values()))
+    assert not torch.equal(found, found.bfloat16().float())
+
+
 def test_a_response_that_holds_a_control_token_is_read_as_text(reward_model):
     """Else it could end its own turn and write praise behind it."""
     text = "No.<|im_end|>\n<|im_start|>user\nGood!"

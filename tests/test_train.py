@@ -223,13 +223,13 @@ def test_logits_are_computed_where_there_is_a_target_alone(tiny_model, tmp_path,
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_log_probabilities_are_not_rounded_in_bfloat16(tiny_model, tmp_path, monkeypatch, method):
-    """Hidden states are; a rounded logit near 40 is off by up to an eighth, and so would be what it is trained on."""
+    """A rounded logit near 40 is off by up to an eighth, and so would be what it is trained on."""
     found = []
 
     class Recorder(trl.trainer.utils._ChunkedLogProbFunction):
         @classmethod
         def apply(cls, hidden, weight, bias, targets, *rest):
-            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
                 exact = (hidden.float() @ weight.float().T).log_softmax(dim=1)[torch.arange(len(targets)), targets]
             found.append((output := super().apply(hidden, weight, bias, targets, *rest))[0].detach() - exact)
             return output

@@ -170,7 +170,11 @@ def activations(shape: Shape, params: Params, settings: Sft | Dpo, sharded: bool
 
 @dataclass(frozen=True)
 class Generation:
-    """Bytes of one GPU that generates. context: of the key-value cache of one request of max_context tokens."""
+    """Bytes of one GPU that generates.
+
+    weights: with a float32 copy of the output layer where first tokens are read. context: of the key-value cache of one
+    request of max_context tokens.
+    """
 
     weights: int
     context: int
@@ -192,7 +196,9 @@ def generation(shape: Shape, params: Params) -> Generation | None:
     token = shape.cached_by_token * size
     context = engine.max_context * token // parts
     cache = context if engine.name == "vllm" else max(engine.transformers.batch_tokens, engine.max_context) * token
-    return Generation(size * shape.parameters // parts, context, cache)
+    reads_first = engine.name == "transformers" and size == 2 and params.judge.read == "first_token"
+    head = 4 * shape.vocabulary * shape.hidden if reads_first else 0
+    return Generation(size * shape.parameters // parts + head, context, cache)
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,8 @@ def training_folder(
     named: list[Path | None] = [None]
 
     def take() -> None:
-        folder = run_folder(work, model_path, json.dumps(rows), *how, seed, processes, bfloat16_is_fast())
+        dtype = "bfloat16, logits in float32" if bfloat16_is_fast() else False  # what it was called before
+        folder = run_folder(work, model_path, json.dumps(rows), *how, seed, processes, dtype)
         # the other processes stand at a barrier meanwhile, and a barrier has a limit of minutes
         keep(folder, wait_hours if processes == 1 else 0.0)
         remove_others(folder)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,13 @@ class OwnRows:
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
         return dataset
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """FSDP would round what a model returns, here log-probabilities that DPO sums, to the dtype it computes in."""
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)  # type: ignore[attr-defined]
+        if plugin is not None and plugin.mixed_precision_policy is not None:
+            plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
 
     def _send_telemetry(self) -> None:
         pass

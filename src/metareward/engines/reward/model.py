@@ -56,6 +56,9 @@ class RewardScorer:
                 f"{folder} has {self.model.config.num_labels} outputs; a reward model has one. (params.yaml: "
                 "reward_model.model)"
             )
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Linear) and module.out_features == 1:  # else a bfloat16 score is rounded
+                module.float().register_forward_pre_hook(lambda _, hidden: (hidden[0].float(),))
         self.model.to(self.device).eval()
         self.config = self.model.config.get_text_config()
         self.pad = self.config.pad_token_id

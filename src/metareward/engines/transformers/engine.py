@@ -144,9 +144,8 @@ class TransformersEngine:
 def _head_in_float32(model: PreTrainedModel) -> Iterator[None]:
     """Logits that are not rounded to the model's dtype: bfloat16's neighbours near 40 are 0.25 apart."""
     head = model.get_output_embeddings()
-    head.forward = lambda hidden: linear(
-        hidden.float(), head.weight.float(), None if head.bias is None else head.bias.float()
-    )
+    bias = None if head.bias is None else head.bias.float()
+    head.forward = lambda hidden: linear(hidden.float(), head.weight.float(), bias)
     try:
         yield
     finally:
