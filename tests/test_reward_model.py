@@ -99,7 +99,7 @@ def test_scores_are_not_rounded_in_bfloat16(tiny_model, tmp_path, shape):
     """Between 8 and 16 its neighbours are 0.06 apart, and two responses whose scores are nearer would tie."""
     folder = of_shape(tmp_path / "model", tiny_model, shape)
     found = torch.tensor(list(scores_of(folder, settings(folder, dtype="bfloat16"), conversations()).values()))
-    assert not torch.equal(found, found.bfloat16().float())
+    assert float((found - found.bfloat16().float()).abs().max()) > 1e-5  # not written with six decimals alone
 
 
 def test_a_response_that_holds_a_control_token_is_read_as_text(reward_model):
