@@ -184,7 +184,7 @@ def test_add_a_metric(clone, tiny_model):
     )
     texts = journals(clone)
     wrote = {path.parts[-3] for path in texts}
-    assert wrote == {"evaluate@seed", "evaluate@sft", "evaluate@m1", "compare@sft", "compare@m1"}
+    assert wrote == {f"{stage}@{name}" for stage in ("evaluate", "compare") for name in ("seed", "sft", "m1")}
 
     printed = follow(clone, "Add a metric")
     assert journals(clone) == texts  # nothing was generated anew

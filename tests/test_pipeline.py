@@ -378,6 +378,7 @@ SHOWN = {
     "metareward export-answers": r"exported/alpaca_eval/model_outputs\.json: 4 questions\n(.|\n)*mt_bench",
     "metareward profile": r"demo +demo: (.|\n)*paper +paper: (.|\n)*tiny +tiny: ",
     "metareward profile paper": r"params.yaml is now profiles/paper.yaml",
+    "metareward profile small": r"params.yaml is now profiles/small.yaml",
     "metareward check": r"params\.yaml and its files are in order: checkpoints seed, sft, m1, m2",
     "metareward journal": r"respond@m1(.|\n)*complete",
     "metareward journal --clear": r"deleted \d+ of \d+",

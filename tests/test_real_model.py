@@ -37,12 +37,12 @@ def test_responses_are_english_and_judgments_take_their_form(finished):
     assert {"the", "a", "to", "of", "is"} & set(words)
     judgments = pl.read_parquet(finished.folder / "data/iterations/m1/judgments.parquet")
     assert judgments.height == 2 * responses.filter(pl.col("duplicate_of").is_null()).height
-    assert judgments["judgment"].str.contains("Score").any()  # six steps teach the label, if not yet its place
+    assert judgments["judgment"].str.contains("^[0-5]").all()  # six steps teach that a judgment begins with its score
 
 
 def test_training_lowers_the_loss_and_counts_every_row(finished):
     metrics = json.loads((finished.folder / "data/training/sft.json").read_text())
-    assert metrics["rows_in"] == metrics["rows_trained"] + metrics["too_long"] + metrics["not_reached"] == 228
+    assert metrics["rows_in"] == metrics["rows_trained"] + metrics["too_long"] + metrics["not_reached"] == 432
     assert metrics["rows_trained"] == 6 * 4  # max_steps times the batch
     assert metrics["loss_last"] < metrics["loss_first"]
 
