@@ -80,7 +80,7 @@ def test_the_embedded_model_has_the_parameters_that_are_counted_on(smollm2):
 
 
 def test_work_takes_its_operations_and_starting_does_not(params):
-    machine = Machine("a processor", 1e11, 3.0)
+    machine = Machine("a processor", "float32", 1e11, 3.0)
     once = seconds_of(params, machine)
     twice = seconds_of(params, dataclasses.replace(machine, operations=2e11))
     assert twice == {name: seconds / (1 if name == "starting" else 2) for name, seconds in once.items()}
@@ -90,11 +90,11 @@ def test_work_takes_its_operations_and_starting_does_not(params):
     saved = once["training"] - seconds_of(params.model_copy(update={"sft": steps}), machine)["training"]
     templates = load_templates(params.templates)
     tokens = estimates.training_loads(params, templates, expected_lengths(params, templates))["sft"]
-    assert saved == pytest.approx(3 * 2 * 10**8 * (tokens / 2) / (estimates.TRAINING_SHARE * 1e11))
+    assert saved == pytest.approx(3 * 2 * 10**8 * (tokens / 2) / (estimates.SHARES["float32"]["training"] * 1e11))
 
 
 def test_every_change_that_is_named_makes_the_run_shorter(params):
-    machine = Machine("a processor", 1e11, 3.0)
+    machine = Machine("a processor", "float32", 1e11, 3.0)
     whole = sum(seconds_of(params, machine).values())
     named = dict(cheaper(params))
     assert set(named) == {
@@ -121,6 +121,16 @@ def test_what_a_machine_does_is_measured():
     machine = measure()
     assert 1e9 < machine.operations < 1e15
     assert 0 <= machine.start < 600
+    assert machine.dtype in estimates.SHARES
+
+
+def test_a_judgment_of_a_digit_is_a_token_and_the_end_of_the_turn(params):
+    brief = parse_params(read_yaml(Path("profiles/demo.yaml")))
+    lengths = expected_lengths(brief, load_templates(brief.templates))
+    assert lengths.judgment == 2
+    assert lengths.response < brief.respond.max_tokens
+    reasons = expected_lengths(params, load_templates(params.templates))
+    assert reasons.judgment > 20
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,23 @@ from metareward.templates.texts import load_templates
 
 ROWS, WIDTHS, LAYERS = 256, (576, 1536), 40  # weights of 140 MB in float32, so that no cache holds them
 SECONDS = 2.0
-# What a run of the demo did of the processor's products in the same second: docs/speed.md, The plan against a run
-READING_SHARE, WRITING_SHARE, TRAINING_SHARE = 0.8, 0.18, 0.92
+# What a run of the demo did of the processor's products in the same second, by the number format in which it works: one
+# processor without fast bfloat16, one with it (docs/speed.md, The estimate for a machine)
+SHARES = {
+    "float32": {"reading": 0.8, "writing": 0.18, "training": 0.92},
+    "bfloat16": {"reading": 0.55, "writing": 0.23, "training": 0.4},
+}
 MODEL_STAGE, OTHER_STAGE = 2.4, 1.25  # seconds beside its work, in those of importing torch and transformers
 STAGES = 18, 15  # without a model: in all, and for each iteration
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A processor: operations a second in products of matrices, and the seconds in which a stage gets its libraries."""
+    """A processor: the format in which it multiplies faster, operations a second in products of such matrices, and the
+    seconds in which a stage gets its libraries."""
 
     name: str
+    dtype: str
     operations: float
     start: float
 
@@ -43,7 +49,8 @@ def measure() -> Machine:
     from metareward.engines.common.device import best_dtype
 
     start = time.monotonic() - begun
-    dtype = getattr(torch, best_dtype())
+    name = best_dtype()
+    dtype = getattr(torch, name)
     weights = [torch.ones(*(WIDTHS if layer % 2 else WIDTHS[::-1]), dtype=dtype) for layer in range(LAYERS)]
     rows = torch.ones(ROWS, WIDTHS[1], dtype=dtype)
     fastest, begun = float("inf"), time.monotonic()
@@ -52,7 +59,7 @@ def measure() -> Machine:
             for weight in weights:
                 rows = (rows @ weight).clamp(max=1)
             fastest = min(fastest, time.monotonic() - since)
-    return Machine(processor(), 2 * ROWS * sum(weight.numel() for weight in weights) / fastest, start)
+    return Machine(processor(), name, 2 * ROWS * sum(weight.numel() for weight in weights) / fastest, start)
 
 
 def parameters_of(params: Params) -> int | None:
@@ -83,17 +90,17 @@ def work_of(params: Params, machine: Machine, parameters: int) -> list[Work]:
     starts = sum(load.requests > 0 for load in asked) + len(training)
     others = STAGES[0] + STAGES[1] * len(params.iterations)
 
-    def work(name: str, tokens: int, passes: float, share: float) -> Work:
-        multiply_adds = passes * parameters
-        return Work(name, tokens, multiply_adds, 2 * multiply_adds / (share * machine.operations))
+    def work(name: str, tokens: int, passes: float) -> Work:
+        multiply_adds, reached = passes * parameters, SHARES[machine.dtype][name] * machine.operations
+        return Work(name, tokens, multiply_adds, 2 * multiply_adds / reached)
 
     read, written = sum(load.computed for load in asked), sum(load.decode for load in asked)
     # forwards, and backwards with twice the work; DPO runs the reference, too
     passes = sum((3 if stage == "sft" else 4) * tokens for stage, tokens in training.items())
     return [
-        work("reading", read, read, READING_SHARE),
-        work("writing", written, written, WRITING_SHARE),
-        work("training", sum(training.values()), passes, TRAINING_SHARE),
+        work("reading", read, read),
+        work("writing", written, written),
+        work("training", sum(training.values()), passes),
         Work("starting", None, None, (MODEL_STAGE * starts + OTHER_STAGE * others) * machine.start),
     ]
 

@@ -73,9 +73,9 @@ def expected_lengths(params: Params, templates: Templates) -> Lengths:
     judgments = targets["judge"] if len(targets["judge"]) else default
     verdicts = targets["meta_judge"] if len(targets["meta_judge"]) else judgments
     return Lengths(
-        mean_tokens(replies["response"], params.respond.max_tokens),
-        mean_tokens(judgments, params.judge.max_tokens),
-        mean_tokens(verdicts, params.meta_judge.max_tokens),
+        _written(replies["response"], params.respond.max_tokens),
+        _written(judgments, params.judge.max_tokens),
+        _written(verdicts, params.meta_judge.max_tokens),
     )
 
 
@@ -236,6 +236,12 @@ def decoded(tables: Iterable[Path]) -> int | None:
         pl.scan_parquet(path).select(pl.col("n_tokens").sum()).collect().item() for path in tables if path.exists()
     ]
     return sum(found) if found else None
+
+
+def _written(texts: pl.Series, most: int) -> float:
+    """Mean tokens that a model writes of such texts, the end of its turn among them, each cut at a limit."""
+    tokens = (texts.str.len_chars() / CHARS_PER_TOKEN).clip(lower_bound=1) + 1
+    return float(tokens.clip(upper_bound=most).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def mean_tokens(texts: pl.Series, most: int | None = None) -> float:
