@@ -18,7 +18,7 @@ from metareward.templates.texts import load_templates
 def eft() -> None:
     params = load()
     texts = load_templates(params.templates)
-    formats = Formats(params.judge.format, params.meta_judge.format, params.evaluate.format)
+    formats = Formats(params.judge.format, params.meta_judge.format, params.evaluate.format, params.judge.read)
     examples = read_eft(params.eft, texts, formats)
     if params.eft.seed_judges:
         replies = read_replies(Path(params.eft.file), "params.yaml: eft.file")

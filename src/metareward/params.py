@@ -198,11 +198,12 @@ WinnerFormat = Literal["line", "brackets", "tag", "json", "boxed", "arena"] | Wi
 
 
 class Formats(NamedTuple):
-    """The formats of closing lines, by the template that asks for each."""
+    """The formats of closing lines, by the template that asks for each; read: as `Judge.read`."""
 
     judge: ScoreFormat
     meta_judge: WinnerFormat
     compare: WinnerFormat
+    read: str = "text"
 
 
 class Samples(SamplingSettings):

@@ -33,6 +33,11 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
             if found.value != row["score"]:
                 read = f"reads as {found.invalid_reason if found.value is None else found.value}, not {row['score']}"
                 raise UserError(f"{path}, row {number}: judgment {read}{_hint(formats.judge, 'judge.format')}. ({key})")
+            if formats.read == "first_token" and row["judgment"].lstrip()[:1] != f"{row['score']:g}":
+                raise UserError(
+                    f"{path}, row {number}: judgment begins {row['judgment'][:20]!r}, not with its score, and "
+                    f"judge.read is first_token. ({key})"
+                )
             prompt = templates.judge_prompt(row["prompt"], row["response"])
             rows.append(eft_example("judge", prompt, row["judgment"], row["score"]))
     if "meta_judge" in eft.kinds:
@@ -52,7 +57,7 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
 
 def formats_of(params: Params) -> Formats:
     """The formats of closing lines that params name."""
-    return Formats(params.judge.format, params.meta_judge.format, params.evaluate.format)
+    return Formats(params.judge.format, params.meta_judge.format, params.evaluate.format, params.judge.read)
 
 
 def eft_example(kind: str, prompt: str, target: str, score: float | None) -> dict[str, Any]:
