@@ -98,6 +98,7 @@ def test_every_change_that_is_named_makes_the_run_shorter(params):
     whole = sum(seconds_of(params, machine).values())
     named = dict(cheaper(params))
     assert set(named) == {
+        "no m3 or m4 in checkpoints and iterations",
         "prompts.per_iteration=3",
         "evaluate.n_prompts=3",
         "evaluate.n_judged_prompts=3",

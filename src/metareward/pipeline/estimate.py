@@ -106,7 +106,7 @@ def work_of(params: Params, machine: Machine, parameters: int) -> list[Work]:
 
 
 def cheaper(params: Params) -> Iterator[tuple[str, Params]]:
-    """Changes that make a run shorter, each as KEY=VALUE and with the params that it gives."""
+    """Changes that make a run shorter, each in words or as KEY=VALUE, and with the params that it gives."""
     evaluate, sft = params.evaluate, params.sft
     prompts = evaluate.n_prompts or read_prompts(Path(evaluate.prompts), "evaluate.prompts").height
     judged = evaluate.n_judged_prompts or read_replies(Path(evaluate.judged), "evaluate.judged")["prompt_id"].n_unique()
@@ -118,6 +118,11 @@ def cheaper(params: Params) -> Iterator[tuple[str, Params]]:
         ("evaluate", "n_judged_prompts"): judged,
         ("sft", "max_steps"): steps,
     }
+    seed_and_sft, names = params.checkpoints[:2], params.checkpoints[2:]
+    if later := names[(len(names) + 1) // 2 :]:
+        kept = [name for name in names if name not in later]
+        less = {"checkpoints": seed_and_sft + kept, "iterations": {name: params.iterations[name] for name in kept}}
+        yield f"no {' or '.join(later)} in checkpoints and iterations", params.model_copy(update=less)
     for (section, key), now in sizes.items():
         changed = getattr(params, section).model_copy(update={key: now // 2})
         if now > 1:
