@@ -72,7 +72,7 @@ def test_the_tokens_of_prompts_are_those_that_the_engine_computes(params, smollm
 
 
 def seconds_of(params, machine):
-    return {kind.name: kind.seconds for kind in work_of(params, machine, 10**8)}
+    return {work.stage: work.seconds for work in work_of(params, machine, 10**8)}
 
 
 def test_the_embedded_model_has_the_parameters_that_are_counted_on(smollm2):
@@ -82,15 +82,34 @@ def test_the_embedded_model_has_the_parameters_that_are_counted_on(smollm2):
 def test_work_takes_its_operations_and_starting_does_not(params):
     machine = Machine("a processor", "float32", 1e11, 3.0)
     once = seconds_of(params, machine)
-    twice = seconds_of(params, dataclasses.replace(machine, operations=2e11))
-    assert twice == {name: seconds / (1 if name == "starting" else 2) for name, seconds in once.items()}
-    assert seconds_of(params, dataclasses.replace(machine, start=6.0))["starting"] == 2 * once["starting"]
-    # SFT alone: three passes of its tokens
-    steps = params.sft.model_copy(update={"max_steps": params.sft.max_steps // 2})
-    saved = once["training"] - seconds_of(params.model_copy(update={"sft": steps}), machine)["training"]
+    assert list(once) == ["sft", "respond", "judge", "meta-judge", "dpo", "evaluate", "compare", "others"]
+    twice, idle = (dataclasses.replace(machine, operations=2e11), dataclasses.replace(machine, operations=1e99))
+    starting = seconds_of(params, idle)
+    assert seconds_of(params, twice) == pytest.approx(
+        {stage: starting[stage] + (seconds - starting[stage]) / 2 for stage, seconds in once.items()}
+    )
+    assert seconds_of(params, dataclasses.replace(idle, start=6.0)) == pytest.approx(
+        {stage: 2 * seconds for stage, seconds in starting.items()}
+    )
+    assert starting["respond"] == 4 * starting["sft"]  # four iterations load the model, each anew
+
+
+def test_a_stage_is_counted_by_its_tokens(params):
+    machine = Machine("a processor", "float32", 1e11, 0.0)
     templates = load_templates(params.templates)
-    tokens = estimates.training_loads(params, templates, expected_lengths(params, templates))["sft"]
-    assert saved == pytest.approx(3 * 2 * 10**8 * (tokens / 2) / (estimates.SHARES["float32"]["training"] * 1e11))
+    lengths = expected_lengths(params, templates)
+    counted = {work.stage: work for work in work_of(params, machine, 10**8)}
+    trained = estimates.training_loads(params, templates, lengths)
+    assert counted["sft"].multiply_adds == 3 * trained["sft"] * 10**8
+    assert counted["dpo"].multiply_adds == 4 * sum(n for label, n in trained.items() if label != "sft") * 10**8
+    asked = [load for load in loads(params, templates, lengths, Path("data")) if load.stage.startswith("judge@")]
+    judge = counted["judge"]
+    assert (judge.read, judge.written) == (sum(load.computed for load in asked), sum(load.decode for load in asked))
+    assert judge.multiply_adds == (judge.read + judge.written) * 10**8
+    shares = estimates.SHARES["float32"]
+    assert judge.seconds == pytest.approx(
+        2e8 * (judge.read / shares["read"] + judge.written / shares["written"]) / 1e11
+    )
 
 
 def test_every_change_that_is_named_makes_the_run_shorter(params):
@@ -137,7 +156,7 @@ def test_a_judgment_of_a_digit_is_a_token_and_the_end_of_the_turn(params):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, r"all +[\d,]+ +[\d.]+ +\d+\s+about \d+ minutes on this machine"),
+        ({}, r"all( +[\d,]+){3} +[\d.]+ +\d+\.\d\s+about \d+ minutes on this machine"),
         ({"engine": "openai"}, "known for one processor alone"),
         ({"seed_model": "somebody/a-model"}, "somebody/a-model is not here"),
     ],

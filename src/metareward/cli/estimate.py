@@ -28,23 +28,26 @@ def estimate() -> None:
         return
     machine = measure()
     work = work_of(params, machine, parameters)
-    whole = sum(kind.seconds for kind in work)
+    whole = sum(one.seconds for one in work)
+    figures = [
+        (one.stage, one.read, one.written, one.trained, one.multiply_adds / 1e12, one.seconds / 60) for one in work
+    ]
+    figures.append(("all", *(sum(column) for column in list(zip(*figures, strict=True))[1:])))
     rows: list[list[Cell]] = [
         [
-            kind.name,
-            "" if kind.tokens is None else f"{kind.tokens:,}",
-            "" if kind.multiply_adds is None else f"{kind.multiply_adds / 1e12:.1f}",
-            _minutes(kind.seconds),
+            stage,
+            *(f"{n:,}" if n else "" for n in tokens),
+            f"{multiply_adds:.1f}" if multiply_adds else "",
+            f"{minutes:.1f}",
         ]
-        for kind in work
+        for stage, *tokens, multiply_adds, minutes in figures
     ]
-    sums = sum(kind.tokens or 0 for kind in work), sum(kind.multiply_adds or 0 for kind in work)
-    rows.append(["all", f"{sums[0]:,}", f"{sums[1] / 1e12:.1f}", _minutes(whole)])
-    print_table("From beginning to end", ["", "tokens", "10^12\nmultiply-adds", "minutes\nhere"], rows)
+    heads = ["stage", "tokens\nread", "written", "trained", "10^12\nmultiply-adds", "minutes\nhere"]
+    print_table("From beginning to end", heads, rows)
     speed = f"{machine.operations / 1e9:.0f} GFLOPS, {machine.start:.1f} s to load the libraries of a stage"
     print(fill(f"about {_minutes(whole)} minutes on this machine ({machine.name}: {speed}), less what is there", WIDTH))
     saved = {
-        change: whole - sum(kind.seconds for kind in work_of(less, machine, parameters))
+        change: whole - sum(one.seconds for one in work_of(less, machine, parameters))
         for change, less in cheaper(params)
     }
     if named := [f"{change} (-{_minutes(part)})" for change, part in saved.items() if part > LEAST_SAVED * whole]:

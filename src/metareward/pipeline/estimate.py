@@ -22,10 +22,11 @@ SECONDS = 2.0
 # What a run of the demo did of the processor's products in the same second, by the number format in which it works: one
 # processor without fast bfloat16, one with it (docs/speed.md, The estimate for a machine)
 SHARES = {
-    "float32": {"reading": 0.8, "writing": 0.18, "training": 0.92},
-    "bfloat16": {"reading": 0.55, "writing": 0.23, "training": 0.4},
+    "float32": {"read": 0.8, "written": 0.18, "trained": 0.92},
+    "bfloat16": {"read": 0.55, "written": 0.23, "trained": 0.4},
 }
 MODEL_STAGE, OTHER_STAGE = 2.4, 1.25  # seconds beside its work, in those of importing torch and transformers
+ORDER = ("generate-prompts", "eft-judge", "sft", "respond", "judge", "meta-judge", "dpo", "strong-respond", "evaluate")
 STAGES = 18, 15  # without a model: in all, and for each iteration
 
 
@@ -72,37 +73,48 @@ def parameters_of(params: Params) -> int | None:
     return shape.parameters if shape else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Work:
-    """One kind of work of a run: its tokens, the multiply-adds that they take of the model's weights, and seconds."""
+    """What a stage does in all iterations: tokens, their multiply-adds with the weights of the model, and seconds.
 
-    name: str
-    tokens: int | None
-    multiply_adds: float | None
-    seconds: float
+    read: of prompts, as an engine computes them. trained: of rows, a prefix that a batch shares counted once.
+    """
+
+    stage: str
+    read: int = 0
+    written: int = 0
+    trained: int = 0
+    multiply_adds: float = 0.0
+    seconds: float = 0.0
 
 
 def work_of(params: Params, machine: Machine, parameters: int) -> list[Work]:
-    """What a whole run does: reading prompts, writing, training, and starting its stages."""
+    """What a whole run does, by stage; all that load no model are the last."""
     templates = load_templates(params.templates)
     lengths = expected_lengths(params, templates)
-    asked, training = list(loads(params, templates, lengths, Path("data"))), training_loads(params, templates, lengths)
-    starts = sum(load.requests > 0 for load in asked) + len(training)
+    found: dict[str, Work] = {}
+
+    def add(label: str, **tokens: int) -> None:
+        stage = label.partition("@")[0]
+        work = found.setdefault(stage, Work(stage))
+        # a forward pass; in training two more for the gradients, and one of DPO's reference
+        passes = {"read": 1, "written": 1, "trained": 4 if stage == "dpo" else 3}
+        for kind, n in tokens.items():
+            setattr(work, kind, getattr(work, kind) + n)
+            multiply_adds = passes[kind] * n * parameters
+            work.multiply_adds += multiply_adds
+            work.seconds += 2 * multiply_adds / (SHARES[machine.dtype][kind] * machine.operations)
+        work.seconds += MODEL_STAGE * machine.start
+
+    for load in loads(params, templates, lengths, Path("data")):
+        if load.requests:
+            add(load.stage, read=load.computed, written=load.decode)
+    for label, tokens in training_loads(params, templates, lengths).items():
+        add(label, trained=tokens)
     others = STAGES[0] + STAGES[1] * len(params.iterations)
-
-    def work(name: str, tokens: int, passes: float) -> Work:
-        multiply_adds, reached = passes * parameters, SHARES[machine.dtype][name] * machine.operations
-        return Work(name, tokens, multiply_adds, 2 * multiply_adds / reached)
-
-    read, written = sum(load.computed for load in asked), sum(load.decode for load in asked)
-    # forwards, and backwards with twice the work; DPO runs the reference, too
-    passes = sum((3 if stage == "sft" else 4) * tokens for stage, tokens in training.items())
-    return [
-        work("reading", read, read),
-        work("writing", written, written),
-        work("training", sum(training.values()), passes),
-        Work("starting", None, None, (MODEL_STAGE * starts + OTHER_STAGE * others) * machine.start),
-    ]
+    order = {stage: place for place, stage in enumerate(ORDER)}
+    work = sorted(found.values(), key=lambda one: order.get(one.stage, len(order)))
+    return [*work, Work("others", seconds=OTHER_STAGE * others * machine.start)]
 
 
 def cheaper(params: Params) -> Iterator[tuple[str, Params]]:
