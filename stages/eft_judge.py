@@ -19,10 +19,10 @@ def eft_judge() -> None:
         judged = read_replies(Path(params.eft.file), "params.yaml: eft.file")
         texts = load_templates(params.templates)
         judge = params.judge.model_copy(update={"n": params.eft.n})
-        requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed))
+        requests = partial(judgment_requests, judged, texts, judge, stage.seed(params.seed), judge.read)
         sample = Sampler(params, MODELS / "seed", stage.work, stage.label)
-        watch = watch_judgments(judged, params.judge, params.resources.unreadable_after, stage.label)
-        judgments = judgments_table(judged, sample(requests, watch), params.judge.format)
+        watch = watch_judgments(judged, judge, params.resources.unreadable_after, stage.label, judge.read)
+        judgments = judgments_table(judged, sample(requests, watch), judge.format, judge.read)
     judgments = write_table(judgments, EFT / "judgments.parquet", "judgments")
     say(stage, f"{judgments.height} judgments of ranked replies; invalid: {tally(judgments['invalid_reason'])}")
 

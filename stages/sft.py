@@ -4,6 +4,7 @@ from metareward.pipeline.frame import load, run, say
 from metareward.pipeline.stage import EFT, MODELS, TRAINING, Stage
 from metareward.tables import read_table, write_json
 from metareward.training.launch import launched
+from metareward.training.rows import check_first_token
 from metareward.training.sft import train_sft
 
 
@@ -11,6 +12,8 @@ def sft() -> None:
     params, stage = load(), Stage("sft")
     if launched(params.resources):
         return
+    if params.judge.read == "first_token":
+        check_first_token(MODELS / "seed", params.chat_template_kwargs)
     examples = read_table(EFT / "eft.parquet", "eft")
     resources, out, steps = params.resources, MODELS / "sft", TRAINING / "sft.parquet"
     metrics = train_sft(

@@ -225,7 +225,7 @@ def test_a_first_token_is_a_whole_score(project):
 def test_examples_of_a_first_token_begin_with_their_score(project):
     set_param(project, "judge.format", {"pattern": r"([0-5])$", "example": "4", "value": 4.0})
     set_param(project, "judge.read", "first_token")
-    refused(project, "eft.jsonl, row 1: judgment begins '", "not with its score", "eft.file)")
+    refused(project, "eft.jsonl, row 1: judge.read is first_token", "this one begins '", "eft.file)")
 
 
 def test_check_says_what_it_read_in_the_formats(project):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 (DeepSeek's bars are full-width)
 
+import chat_models
 import pytest
 from chat_models import KINDS
 from hypothesis import assume, given, settings
@@ -20,6 +21,7 @@ from metareward.engines.common.chat import (
 from metareward.errors import UserError
 from metareward.params import SamplingSettings
 from metareward.roles.requests import dialogue, dialogue_request
+from metareward.training.rows import check_first_token
 
 TEXTS = [
     "Why does bread rise?",
@@ -40,6 +42,26 @@ def models(smollm2):
     from transformers import AutoTokenizer
 
     return {**{name: make() for name, make in KINDS.items()}, "smollm2": AutoTokenizer.from_pretrained(smollm2)}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "qwen3"])
+def test_a_score_is_the_first_token_of_a_judgment(kind, tmp_path):
+    KINDS[kind]().save_pretrained(tmp_path)
+    check_first_token(tmp_path)
+
+
+def test_a_first_token_before_the_score_is_refused(tmp_path, monkeypatch):
+    """The tags of a thought, which a template writes; a blank, where digits are tokens by themselves, as Llama 2's."""
+    KINDS["qwen3"]().save_pretrained(tmp_path / "thinks")
+    with pytest.raises(UserError, match=r"the first token of the judgment '0' is '<think>'.*enable_thinking: false"):
+        check_first_token(tmp_path / "thinks")
+    check_first_token(tmp_path / "thinks", {"enable_thinking": False})
+    vocabulary, merges = chat_models.sentencepiece_model(("<s>", "</s>"))
+    split = [pair for pair in merges if not any(letter.isdigit() for letter in "".join(pair))]
+    monkeypatch.setattr(chat_models, "sentencepiece_model", lambda _: (vocabulary, split))
+    KINDS["llama2"]().save_pretrained(tmp_path / "splits")
+    with pytest.raises(UserError, match=r"the first token of the judgment '0' is ' '"):
+        check_first_token(tmp_path / "splits")
 
 
 @pytest.fixture(scope="module")

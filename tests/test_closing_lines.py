@@ -335,6 +335,8 @@ MARKED_SCORES = [
     (ScorePattern(pattern=r"(\d)", example="4", value=4.0), "44", TWICE),
     (ScorePattern(pattern=r"(\d)$", example="4", value=4.0), "3.4", 3.4),
     (ScorePattern(pattern=r"(\d)$", example="4", value=4.0), "14", RANGE),
+    (ScorePattern(pattern=r"^(\d)$", example="4", value=4.0), "Right and complete.\n4", 4.0),
+    (ScorePattern(pattern=r"^(\d)$", example="4", value=4.0), "It has 2 of 3\n4", 4.0),
     (ScorePattern(pattern=r"x(\d)?", example="x4", value=4.0), "x", NONE),
 ]
 

@@ -1,10 +1,13 @@
-"""What an engine says of how a text ended stays with it."""
+"""What an engine says of how a text ended, and of its first token, stays with it."""
+
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer
 
 from metareward.engines.common.batches import EncodedRequest, completion, written
 from metareward.engines.common.interface import Request, Sampling
+from metareward.engines.openai.engine import OpenAIEngine
 from metareward.errors import UserError
 from metareward.roles.requests import why_unfinished
 
@@ -66,3 +69,26 @@ def test_what_did_not_end_cannot_be_read():
         "content_filter",
     ]
     assert why_unfinished(None, None, "too_long") == "prompt_too_long"
+
+
+def first_logprobs(tokenizer, top_logprobs, text="4", asked=2):
+    engine = OpenAIEngine.__new__(OpenAIEngine)
+    engine.tokenizer = tokenizer
+    request = Request("r", [], 1, Sampling(1.0, 1.0, 8), 0, asked)
+    choice = SimpleNamespace(text=text, logprobs=top_logprobs and SimpleNamespace(top_logprobs=top_logprobs))
+    return engine._first_logprobs(EncodedRequest(request, [1], 8), choice)
+
+
+def test_a_server_names_first_tokens_by_ids_or_texts(tokenizer):
+    four = tokenizer.encode("4", add_special_tokens=False)[0]
+    assert first_logprobs(tokenizer, [{"x": -3.0, f"token_id:{four}": -0.1}]) == (("4", -0.1), ("x", -3.0))
+    assert first_logprobs(tokenizer, [{"\u25814": -0.1}]) == ((" 4", -0.1),)
+    assert first_logprobs(tokenizer, None, asked=0) is None
+    assert first_logprobs(tokenizer, None, text="") is None  # no token was written
+
+
+@pytest.mark.parametrize("given", [None, [], [None], [{}]])
+def test_a_server_without_first_tokens_is_refused(tokenizer, given):
+    """Else they were missing from the journal, and stayed so when another server answers."""
+    with pytest.raises(UserError, match=r"gives no log-probabilities.*judge\.read: text"):
+        first_logprobs(tokenizer, given)

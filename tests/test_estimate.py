@@ -112,6 +112,27 @@ def test_a_stage_is_counted_by_its_tokens(params):
     )
 
 
+def test_steps_are_counted_beyond_the_epochs_too(params):
+    """As the Trainer takes them: max_steps overrides epochs."""
+    templates = load_templates(params.templates)
+    lengths = expected_lengths(params, templates)
+    rows = read_eft(params.eft, templates, formats_of(params)).height
+    once = estimates.training_loads(params, templates, lengths)["sft"] / (params.sft.max_steps * params.sft.batch_size)
+    longer = params.sft.model_copy(update={"max_steps": 10 * rows, "epochs": 1})
+    found = estimates.training_loads(params.model_copy(update={"sft": longer}), templates, lengths)["sft"]
+    assert found == pytest.approx(10 * rows * params.sft.batch_size * once, rel=1e-3)
+
+
+def test_likelihoods_of_ranked_replies_are_counted(params):
+    machine = Machine("a processor", "float32", 1e11, 3.0)
+    measured = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"likelihood": True})})
+    assert "likelihood" not in seconds_of(params, machine)
+    (found,) = [work for work in work_of(measured, machine, 10**8) if work.stage == "likelihood"]
+    replies = read_replies(Path(params.evaluate.judged), "", params.evaluate.n_judged_prompts)
+    assert found.read > 6 * replies.height * 10  # six checkpoints read each of them, with its prompt
+    assert (found.written, found.multiply_adds) == (0, found.read * 10**8)
+
+
 def test_every_change_that_is_named_makes_the_run_shorter(params):
     machine = Machine("a processor", "float32", 1e11, 3.0)
     whole = sum(seconds_of(params, machine).values())

@@ -97,6 +97,9 @@ def test_scores_by_the_first_token_are_the_mean_of_its_digits():
         ("3, thin", None),
         ("<think>1. The reply is short.</think>3, thin", [("1", 0.7), ("3", 0.1)]),
         ("Well: 3, thin", [("Well", 0.9), ("0", 0.1)]),
+        ("1 of 2 parts: 3, thin", [("1", 0.9), ("3", 0.1)]),  # begins with a number that is not its score
+        ("3, thin", [(" ", 0.97), ("0", 0.02), ("3", 0.01)]),  # a tokenizer's blank before the digit
+        ("3, thin", [("3", 0.3), ("4", 0.1), ("The", 0.6)]),  # scores are not what it would most likely begin with
     ],
 )
 def test_a_judgment_whose_first_token_is_no_score_is_unreadable(text, first):

@@ -1,5 +1,6 @@
 """Sample data and slices; what wrong files say is in test_bad_input.py."""
 
+import importlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from rapidfuzz import fuzz, process
 
+from metareward.engines.common.journal import COMPLETIONS
 from metareward.inputs.examples import formats_of, read_eft
 from metareward.inputs.pool import read_prompts, slice_prompts
 from metareward.inputs.replies import read_replies
@@ -97,6 +99,40 @@ def test_the_seed_writes_eft_n_judgments_of_each_ranked_reply(tmp_path, tiny_mod
     judgments = pl.read_parquet(tmp_path / "data/eft/judgments.parquet")
     assert set(judgments["response_id"].value_counts()["count"]) == {2}
     assert judgments["response_id"].n_unique() == read_replies(ROOT / "data/samples/eval_judged.jsonl", "").height
+
+
+def test_what_the_seed_judges_for_eft_begins_with_its_score_too(tmp_path, monkeypatch):
+    """Else SFT would teach judgments that nobody can read by their first token."""
+    shutil.copytree(ROOT / "data/samples", tmp_path / "data/samples")
+    for folder in ("data/benchmarks", "templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    params = PARAMS.model_dump()
+    params["eft"] |= {"source": "ranked", "file": "data/samples/eval_judged.jsonl", "n": 1}
+    assert params["judge"]["read"] == "first_token"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "stages")
+    stage = importlib.import_module("eft_judge")
+    texts = ["3", "Right and complete\n5"]
+
+    def sample(requests, watch):
+        listed = list(requests())
+        assert {request.first_logprobs for request in listed} == {20}
+        likely = [{"token": text[:1], "logprob": -0.1} for text in texts]
+        rows = [
+            {"request_id": request.id, "sample": 0, "text": texts[k % 2], "n_tokens": 2, "finish_reason": "stop"}
+            | {"first_logprobs": [likely[k % 2]]}
+            for k, request in enumerate(listed)
+        ]
+        return pl.DataFrame(rows, schema=COMPLETIONS)
+
+    monkeypatch.setattr(stage, "Sampler", lambda *_: sample)
+    stage.eft_judge()
+    judgments = pl.read_parquet("data/eft/judgments.parquet")
+    assert set(judgments.select("judgment", "score", "invalid_reason").rows()) == {
+        ("3", 3.0, None),
+        ("Right and complete\n5", None, "no_first_digit"),
+    }
 
 
 def test_sets_of_the_profile_small_are_what_the_readme_says():

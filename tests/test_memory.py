@@ -35,9 +35,10 @@ from metareward.inputs.seed_config import seed_config
 from metareward.load_params import load_params
 from metareward.params import Params
 from metareward.pipeline.fit import check_fit, generation_line, seed_shape
-from metareward.pipeline.memory import activations, disk, generation, shape_of, training
+from metareward.pipeline.memory import LIKELIHOOD_TOKENS, activations, disk, generation, shape_of, training
 from metareward.training import loop
 from metareward.training.dpo import train_dpo
+from metareward.training.likelihood import BATCH_TOKENS
 from metareward.training.sft import train_sft
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,17 @@ def test_what_cannot_fit_is_refused_with_the_key_that_helps_most(changes, said):
         check_fit(params, shape)
     assert "\n" not in str(found.value)
     check_fit(with_resources(params, gpu_memory=None), shape)
+
+
+def test_likelihoods_that_cannot_fit_are_refused():
+    """All weights in float32 on one GPU, where training divides them and generation holds half as much."""
+    assert LIKELIHOOD_TOKENS == BATCH_TOKENS
+    shape, params = shape_of(LLAMA_3_8B), with_resources(PAPER, **FITS | {"gpu_memory": 32.0})
+    check_fit(params, shape)
+    measured = with_section(params, "evaluate", likelihood=True)
+    with pytest.raises(UserError, match=r"likelihood takes about 34\.2 GB of one GPU, which has 32\."):
+        check_fit(measured, shape)
+    check_fit(with_resources(measured, gpu_memory=40.0), shape)
 
 
 def test_generation_that_cannot_fit_is_refused():

@@ -14,6 +14,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
+    Qwen2MoeConfig,
+    Qwen2MoeForSequenceClassification,
 )
 
 from metareward.engines.common.journal import Journal
@@ -100,6 +102,23 @@ def test_scores_are_not_rounded_in_bfloat16(tiny_model, tmp_path, shape):
     folder = of_shape(tmp_path / "model", tiny_model, shape)
     found = torch.tensor(list(scores_of(folder, settings(folder, dtype="bfloat16"), conversations()).values()))
     assert float((found - found.bfloat16().float()).abs().max()) > 1e-5  # not written with six decimals alone
+
+
+def test_gates_of_experts_keep_their_dtype(tiny_model, tmp_path):
+    """A shared expert's gate has one output, as a score has."""
+    tokenizer, folder = AutoTokenizer.from_pretrained(tiny_model), tmp_path / "model"
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    experts = {"moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "num_experts": 2}
+    shape = sizes | experts | {"num_key_value_heads": 2, "num_experts_per_tok": 1}
+    config = Qwen2MoeConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **shape)
+    torch.manual_seed(0)
+    Qwen2MoeForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    exact, found = (
+        torch.tensor(list(scores_of(folder, settings(folder, dtype=dtype), conversations()).values()))
+        for dtype in ("float32", "bfloat16")
+    )
+    torch.testing.assert_close(found, exact, atol=0.05, rtol=0.1)
 
 
 def test_a_response_that_holds_a_control_token_is_read_as_text(reward_model):

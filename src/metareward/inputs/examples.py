@@ -33,10 +33,10 @@ def read_eft(eft: Eft, templates: Templates, formats: Formats) -> pl.DataFrame:
             if found.value != row["score"]:
                 read = f"reads as {found.invalid_reason if found.value is None else found.value}, not {row['score']}"
                 raise UserError(f"{path}, row {number}: judgment {read}{_hint(formats.judge, 'judge.format')}. ({key})")
-            if formats.read == "first_token" and row["judgment"].lstrip()[:1] != f"{row['score']:g}":
+            if formats.read == "first_token" and row["judgment"][:1] != f"{row['score']:g}":
                 raise UserError(
-                    f"{path}, row {number}: judgment begins {row['judgment'][:20]!r}, not with its score, and "
-                    f"judge.read is first_token. ({key})"
+                    f"{path}, row {number}: judge.read is first_token, so a judgment must begin with its score, a "
+                    f"whole one; this one begins {row['judgment'][:20]!r}, and its score is {row['score']:g}. ({key})"
                 )
             prompt = templates.judge_prompt(row["prompt"], row["response"])
             rows.append(eft_example("judge", prompt, row["judgment"], row["score"]))

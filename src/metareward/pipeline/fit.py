@@ -8,7 +8,7 @@ from metareward.errors import UserError
 from metareward.inputs.launch_file import read_launch
 from metareward.inputs.seed_config import seed_config
 from metareward.params import Dpo, Params, Sft
-from metareward.pipeline.memory import UTILIZATION, Shape, disk, generation, helps, shape_of, training
+from metareward.pipeline.memory import UTILIZATION, Shape, disk, generation, helps, likelihood, shape_of, training
 
 GB = 1e9
 
@@ -65,6 +65,12 @@ def check_fit(params: Params, shape: Shape) -> None:
                 f"weights, and {share * limit:g} are there for it. What helps most is {change} {key}. "
                 "(params.yaml: resources.gpu_memory)"
             )
+    need = likelihood(shape) / GB if params.evaluate.likelihood else 0.0
+    if need > limit:
+        raise UserError(
+            f"likelihood takes about {need:.1f} GB of one GPU, which has {limit:g}. Set evaluate.likelihood: false. "
+            "(params.yaml: resources.gpu_memory)"
+        )
 
 
 def training_rows(params: Params, shape: Shape, processes: int) -> Iterator[tuple[str, ...]]:

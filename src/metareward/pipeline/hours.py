@@ -96,10 +96,8 @@ def training_loads(params: Params, templates: Templates, lengths: Lengths) -> di
 
 
 def _seen(rows: int, tokens: float, settings: Sft | Dpo) -> int:
-    """Tokens of all rows in all epochs, or in max_steps."""
-    seen = rows * settings.epochs
-    if settings.max_steps is not None:
-        seen = min(seen, settings.max_steps * settings.batch_size)
+    """Tokens of all rows in all epochs, or in max_steps, which can be more than the epochs have."""
+    seen = rows * settings.epochs if settings.max_steps is None else settings.max_steps * settings.batch_size
     return round(seen * tokens)
 
 

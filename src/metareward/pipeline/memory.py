@@ -13,6 +13,7 @@ from metareward.params import Dpo, Lora, Params, Sft
 KNOWN = ("llama", "mistral", "qwen2", "qwen3")  # architectures whose parameters are counted here
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 UTILIZATION = 0.9  # of a GPU, by vLLM
+LIKELIHOOD_TOKENS = 4096  # of one forward pass: training/likelihood.py
 ADAPTER = Lora(r=16, alpha=32, dropout=0.0, targets="all-linear")  # that of the hint in profiles
 
 
@@ -199,6 +200,11 @@ def generation(shape: Shape, params: Params) -> Generation | None:
     reads_first = engine.name == "transformers" and size == 2 and params.judge.read == "first_token"
     head = 4 * shape.vocabulary * shape.hidden if reads_first else 0
     return Generation(size * shape.parameters // parts + head, context, cache)
+
+
+def likelihood(shape: Shape) -> int:
+    """Bytes of the one GPU on which a checkpoint says how likely it finds replies: weights and logits, in float32."""
+    return 4 * (shape.parameters + LIKELIHOOD_TOKENS * shape.vocabulary)
 
 
 @dataclass(frozen=True)

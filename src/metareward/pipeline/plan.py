@@ -160,7 +160,8 @@ def _judgments_of(replies: pl.DataFrame, templates: Templates, lengths: Lengths,
 
 
 def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: Path) -> Iterator[Load]:
-    """For each checkpoint its responses, judgments of ranked replies and verdicts; then the referee's comparisons."""
+    """For each checkpoint its responses, judgments of ranked replies and verdicts; then the referee's comparisons, and
+    the ranked replies that it reads to say how likely they are."""
     settings = params.evaluate
     prompts = read_prompts(Path(settings.prompts), "params.yaml: evaluate.prompts").slice(0, settings.n_prompts)
     replies = read_replies(Path(settings.judged), "params.yaml: evaluate.judged", settings.n_judged_prompts)
@@ -190,6 +191,8 @@ def _evaluations(params: Params, templates: Templates, lengths: Lengths, data: P
     for name in params.checkpoints[not by_scores :]:
         table = data / "comparisons" / name / f"{'judgments' if by_scores else 'comparisons'}.parquet"
         yield load_of(f"compare@{name}", [alone if name == "seed" else asks], [table])
+    for name in params.checkpoints if settings.likelihood else ():
+        yield load_of(f"likelihood@{name}", [Asks(replies.height, 1, texts, 0.0)], [])  # it reads, and writes nothing
 
 
 def strong_respond_load(params: Params, templates: Templates, lengths: Lengths, data: Path) -> tuple[Load, Asks]:

@@ -1,6 +1,7 @@
 """Judge: requests for judgments of responses, and the `judgments` table of what came back."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from math import exp
 from typing import Any
 
@@ -18,6 +19,8 @@ from metareward.templates.texts import Templates
 
 FIRST_LOGPROBS = 20  # of the first token: as many as every engine gives
 DIGITS = tuple("012345")
+LEAST_SHARE = 0.5  # of the first token's probability that scores must have, or what they are the mean of is left-overs
+SLICE = 10_000  # judgments whose likeliest tokens are Python objects at once: twenty each
 NO_FIRST_DIGIT = "no_first_digit"  # why a judgment is unreadable by its first token
 
 
@@ -58,11 +61,11 @@ def watch_judgments(
     def reason_of(completion: Completion) -> str | None:
         thought, text = split_thought(completion.text)
         response = response_of[completion.request_id]
-        _, reason = _read(text, thought, completion.finish_reason, response, settings.format)
-        if reason or read == "text":
+        score, reason = _read(text, thought, completion.finish_reason, response, settings.format)
+        if score is None or read == "text":
             return reason
         first = [{"token": token, "logprob": logprob} for token, logprob in completion.first_logprobs or ()]
-        return None if _expected(text, thought, first) is not None else NO_FIRST_DIGIT
+        return None if _expected(text, thought, score, first) is not None else NO_FIRST_DIGIT
 
     return stop_unreadable(reason_of, after, label, "judge.format", settings.format)
 
@@ -74,7 +77,7 @@ def judgments_table(
 
     read: as `Judge.read`; with first_token every readable judgment has an expected score, too. Beside the parser's
     reasons: length (cut before its end, so that a score in it need not be the last), only_thought (nothing is said),
-    prompt_too_long (never asked) and no_first_digit (its first token is no score).
+    prompt_too_long (never asked) and no_first_digit (its first token is not this score, or is most likely none).
     """
     rows = (
         with_thoughts(completions)
@@ -82,11 +85,13 @@ def judgments_table(
         .join(judged.select("prompt_id", "response_id", "response"), on="response_id")
     )
     scores: list[tuple[float | None, float | None, str | None]] = []
-    firsts = rows["first_logprobs"].to_list() if read == "first_token" else [None] * rows.height
+    firsts: Iterable[Any] = [None] * rows.height
+    if read == "first_token":
+        firsts = chain.from_iterable(part["first_logprobs"].to_list() for part in rows.iter_slices(SLICE))
     texts = rows.select("judgment", "thought", "finish_reason", "response").iter_rows()
     for (text, thought, ended, response), first in zip(texts, firsts, strict=True):
         score, reason = _read(text, thought, ended, response, format_)
-        expected = None if reason or read == "text" else _expected(text, thought, first)
+        expected = None if score is None or read == "text" else _expected(text, thought, score, first)
         if read == "first_token" and reason is None and expected is None:
             score, reason = None, NO_FIRST_DIGIT
         scores.append((score, expected, reason))
@@ -99,19 +104,22 @@ def judgments_table(
     return rows.select(list(TABLES["judgments"].columns))
 
 
-def _expected(text: str | None, thought: str | None, first: Iterable[Mapping[str, Any]] | None) -> float | None:
+def _expected(
+    text: str | None, thought: str | None, score: float, first: Iterable[Mapping[str, Any]] | None
+) -> float | None:
     """The mean of the scores 0 to 5 among the likeliest first tokens, by their probabilities.
 
-    None where the first token of this judgment is no score: it begins with a thought, or with another text.
+    None where the first token of this judgment is not its score: it begins with a thought, with another text or
+    another number, or its tokenizer puts another token before a digit, which is then the likely one.
     """
-    if thought is not None or not (text or "").lstrip().startswith(DIGITS):
+    if thought is not None or (text or "").lstrip()[:1] != f"{score:g}":
         return None
     shares: dict[int, float] = {}
     for likely in first or ():
         if (digit := likely["token"].strip()) in DIGITS:
             shares[int(digit)] = shares.get(int(digit), 0.0) + exp(likely["logprob"])
     whole = sum(shares.values())
-    return sum(digit * share for digit, share in shares.items()) / whole if whole else None
+    return sum(digit * share for digit, share in shares.items()) / whole if whole >= LEAST_SHARE else None
 
 
 def _read(

@@ -80,7 +80,7 @@ def _pattern_marks(text: str, pattern: re.Pattern[str]) -> Iterator[Mark]:
         if match[1] is None:
             continue
         mark = _mark(text, match, 1)
-        before = re.search(r"[^\s\[({<\"'`*_:=|>]{1,20}$", text[max(0, match.start(1) - 20) : match.start(1)])
+        before = re.search(r"[^\s\[({<\"'`*_:=|>]{1,20}\Z", text[max(0, match.start(1) - 20) : match.start(1)])
         cut = before[0] if before and re.search(r"[\d.,/~\u2013-]$", before[0]) else ""
         yield Mark(cut + mark.content, mark.after, mark.start, mark.end)
 

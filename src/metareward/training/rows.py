@@ -7,15 +7,31 @@ from pathlib import Path
 
 import polars as pl
 
-from metareward.engines.common.chat import encode_prompt, encode_target
+from metareward.engines.common.chat import encode_prompt, encode_target, token_text
 from metareward.engines.common.tokenizer import load_tokenizer
+from metareward.errors import UserError
 from metareward.ids import content_id, content_seed
 from metareward.params import Dpo, Scalar
 
 Metrics = dict[str, float]
 Row = dict[str, list[int]]
 IGNORED = -100  # the label of a token without loss
+DIGITS = "012345"  # the scores that a first token can be
 ENDED = "stop"  # the finish reason of a text that the model ended itself
+
+
+def check_first_token(model_path: Path, chat_template_kwargs: Mapping[str, Scalar] | None = None) -> None:
+    """Raise UserError where a judgment that begins with its score has another first token: one of a template that
+    opens a thought, or a blank before each digit. judge.read first_token would read that one."""
+    tokenizer = load_tokenizer(model_path, chat_template_kwargs)
+    for digit in DIGITS:
+        first = token_text(tokenizer, encode_target(tokenizer, digit)[0])
+        if first.strip() != digit:
+            raise UserError(
+                f"judge.read is first_token, but to {model_path} the first token of the judgment {digit!r} is "
+                f"{first!r}. Hint: chat_template_kwargs: {{enable_thinking: false}} for a model that thinks, else "
+                "judge.read: text. (params.yaml: judge.read)"
+            )
 
 
 def sft_rows(

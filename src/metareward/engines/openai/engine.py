@@ -95,13 +95,25 @@ class OpenAIEngine:
         return written(prompt.request, choice.index, text, n_tokens, choice.finish_reason, first)
 
     def _first_logprobs(self, prompt: EncodedRequest, choice: Any) -> FirstLogprobs | None:
-        """vLLM names tokens by their ids, as token_id:7; another server by their texts."""
-        top = getattr(getattr(choice, "logprobs", None), "top_logprobs", None)
-        if not prompt.request.first_logprobs or not top or not top[0]:
+        """vLLM names tokens by their ids, as token_id:7; another server by their texts.
+
+        Raises UserError where they were asked for and a text came without them.
+        """
+        if not prompt.request.first_logprobs:
             return None
+        top = getattr(getattr(choice, "logprobs", None), "top_logprobs", None)
+        if not top or not top[0]:
+            if not choice.text:
+                return None
+            raise UserError(
+                "the server gives no log-probabilities, which judge.read first_token needs. Hint: judge.read: text, or "
+                "a server that does, as vLLM. (params.yaml: judge.read)"
+            )
         likeliest = sorted(top[0].items(), key=lambda token: -token[1])[: prompt.request.first_logprobs]
         return tuple((self._text(name), logprob) for name, logprob in likeliest)
 
     def _text(self, name: str) -> str:
         named = re.fullmatch(r"token_id:(\d+)", name)
-        return token_text(self.tokenizer, int(named[1])) if named else name
+        return (
+            token_text(self.tokenizer, int(named[1])) if named else name.replace("\u2581", " ")
+        )  # SentencePiece's blank

@@ -56,7 +56,8 @@ class RewardScorer:
                 f"{folder} has {self.model.config.num_labels} outputs; a reward model has one. (params.yaml: "
                 "reward_model.model)"
             )
-        for module in self.model.modules():
+        inside = set(self.model.base_model.modules())  # where a gate of experts has one output, too
+        for module in set(self.model.modules()) - inside:
             if isinstance(module, torch.nn.Linear) and module.out_features == 1:  # else a bfloat16 score is rounded
                 module.float().register_forward_pre_hook(lambda _, hidden: (hidden[0].float(),))
         self.model.to(self.device).eval()
