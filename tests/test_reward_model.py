@@ -107,7 +107,7 @@ def test_scores_are_not_rounded_in_bfloat16(tiny_model, tmp_path, shape):
 def test_gates_of_experts_keep_their_dtype(tiny_model, tmp_path):
     """A shared expert's gate has one output, as a score has."""
     tokenizer, folder = AutoTokenizer.from_pretrained(tiny_model), tmp_path / "model"
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     experts = {"moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "num_experts": 2}
     shape = sizes | experts | {"num_key_value_heads": 2, "num_experts_per_tok": 1}
     config = Qwen2MoeConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **shape)
