@@ -252,3 +252,25 @@ def test_the_study_reads_expected_scores_not_sampled_ones(monkeypatch):
     found = judge_study.agreement(judged, judge_study.first_expected(judgments), 1, 1)
     assert found[0] == 1.0
     assert judge_study.agreement(judged, judgments, 2, 2)[0] == 0.0
+
+
+def test_confounds_are_looked_for_among_responses_that_are_alike(monkeypatch, capsys):
+    """All that m1 gains is a blank line, in one of two prompts."""
+    monkeypatch.syspath_prepend("docs")
+    import confounds
+
+    names = {"prompt_id": pl.String, "n_chars": pl.Int64, "score": pl.Float64, "cut": pl.Boolean, "broken": pl.Boolean}
+    seed = pl.DataFrame([("p", 200, 2.5, True, True), ("q", 230, 2.25, True, False)], schema=names, orient="row")
+    m1 = pl.DataFrame([("p", 240, 2.5, True, True), ("q", 240, 2.75, True, True)], schema=names, orient="row")
+    confounds.against({"seed": seed, "m1": m1}, "seed", ["m1"])
+    rows = [line.split(" | ")[1:4] for line in capsys.readouterr().out.splitlines() if line.startswith("| m1")]
+    assert [(words, n, score.split()[0]) for words, n, score in rows] == [
+        ("all", "2", "0.250"),
+        ("within 20 characters", "1", "0.500"),
+        ("both cut", "2", "0.250"),
+        ("both cut, both with a blank line", "1", "0.000"),
+    ]
+    lengths = pl.DataFrame({"prompt_id": ["p", "p", "q", "q"], "n_tokens": [10, 30, 20, 40]})
+    assert confounds.slope(lengths.with_columns(logprob=pl.col("n_tokens") * (0.1 * pl.col("n_tokens") - 3))) == (
+        pytest.approx(0.1)
+    )
