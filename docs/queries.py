@@ -104,6 +104,7 @@ SELECT rev, iteration, count(*) AS battles,
 FROM battle_outcomes WHERE winner IS NOT NULL AND chars_a <> chars_b
 GROUP BY ALL ORDER BY ALL
 """,
+        "None in the demo: a judgment there is a score alone, one character long.",
     ),
     Query(
         "How do scores drift from iteration to iteration?",
@@ -199,8 +200,8 @@ def page(run: Path) -> str:
 
 HEAD = """# Ask a run anything
 
-Made by `python docs/queries.py RUN`; what is printed is of a run of the demo on two cores of an AMD EPYC (Zen 3, AVX2
-only), in a terminal of 100 columns, with three experiments that pair responses by another rho. Other processors draw
+Made by `python docs/queries.py RUN`; what is printed is of a run of the demo on two cores of an AMD EPYC with
+AVX512-BF16, in a terminal of 100 columns, with three experiments that pair responses by another rho. Other processors draw
 other texts. `tests/test_queries.py` runs every query.
 
 `metareward sql` reads the tables of a run with [DuckDB](https://duckdb.org/docs/stable/sql/introduction), and writes
