@@ -201,8 +201,8 @@ def page(run: Path) -> str:
 HEAD = """# Ask a run anything
 
 Made by `python docs/queries.py RUN`; what is printed is of a run of the demo on two cores of an AMD EPYC with
-AVX512-BF16, in a terminal of 100 columns, with three experiments that pair responses by another rho. Other processors draw
-other texts. `tests/test_queries.py` runs every query.
+AVX512-BF16, in a terminal of 100 columns, with three experiments that pair responses by another rho. Other processors
+draw other texts. `tests/test_queries.py` runs every query.
 
 `metareward sql` reads the tables of a run with [DuckDB](https://duckdb.org/docs/stable/sql/introduction), and writes
 nothing. There is a view for each table, with `rev` (`workspace`, or the revision that it comes from) and `iteration` or

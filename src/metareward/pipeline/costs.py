@@ -25,6 +25,7 @@ COSTLY = (
         "strong_judge",
         "evaluate",
         "compare",
+        "likelihood",
     ),
     *("categories", "answer", "grade", *TRAINED),
 )
@@ -118,7 +119,8 @@ def read_costs(labels: list[str]) -> list[dict[str, Any]]:
 
 def costly_stages(params: Params) -> list[str]:
     """The labels of the costly stages of a run, about in the order in which they run."""
-    checkpoints = [f"{name}@{one}" for one in params.checkpoints for name in ("evaluate", "compare", "answer", "grade")]
+    names = ("evaluate", "compare", "likelihood", "answer", "grade")
+    checkpoints = [f"{name}@{one}" for one in params.checkpoints for name in names]
     steps = ("respond", "judge", "meta_judge", "dpo")
     iterations = [f"{name}@{one}" for one in params.checkpoints[2:] for name in steps]
     return [

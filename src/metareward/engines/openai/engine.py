@@ -114,6 +114,6 @@ class OpenAIEngine:
 
     def _text(self, name: str) -> str:
         named = re.fullmatch(r"token_id:(\d+)", name)
-        return (
-            token_text(self.tokenizer, int(named[1])) if named else name.replace("\u2581", " ")
-        )  # SentencePiece's blank
+        if named:
+            return token_text(self.tokenizer, int(named[1]))
+        return name.replace("\u2581", " ")  # SentencePiece's blank
