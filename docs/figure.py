@@ -1,7 +1,7 @@
 """Draw checkpoints with 95% intervals from the metrics of the run at hand, and of experiments beside it.
 
     python docs/figure.py docs/demo.svg
-    python docs/figure.py docs/small.svg --beside shuffled response_score win_rate likelihood_agreement
+    python docs/figure.py docs/small.svg --beside shuffled --beside no-judge-pairs response_score win_rate
 
 After make run and make test, which installs matplotlib.
 """
@@ -25,6 +25,7 @@ TITLES = {
     "agreement_ties_half": "judge agrees with human order",
     "likelihood_agreement": "the better reply is the likelier",
     "response_chars": "mean response, characters",
+    "response_repetition": "runs of four words that repeat",
 }
 CHANCE = ("win_rate", "agreement_ties_half", "likelihood_agreement")  # at one half
 
@@ -56,7 +57,7 @@ def draw(
         axis.set_xticks(range(len(order)), order)
         axis.set_title(TITLES.get(metric, metric.replace("_", " ")), fontsize=10)
         axis.grid(alpha=0.3)
-        if len(texts) > 1:
+        if len(texts) > 1 and axis is axes[0][0]:
             axis.legend(fontsize=7)
     figure.savefig(out, metadata={"Date": None})
 
