@@ -74,7 +74,8 @@ class Clone:
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         source = str(self.folder / "src")
-        return {**os.environ, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+        given = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # few machines set it
+        return {**given, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
 
     def run(self, command: str, returncode: int = 0) -> str:
         """What a shell command prints, standard error included; its exit code is checked."""

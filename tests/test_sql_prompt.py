@@ -5,10 +5,17 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
 import time
+
+
+def begin() -> None:
+    """So that Ctrl-C reaches it, also where whoever runs the tests is a background job, which ignores it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_prompt_answers_forgives_and_remembers(tmp_path):
@@ -25,7 +32,7 @@ def test_a_prompt_answers_forgives_and_remembers(tmp_path):
         stderr=slave,
         env=environment,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        preexec_fn=begin,
     )
     os.close(slave)
     seen = ""

@@ -58,5 +58,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        sys.stdout.flush()  # or in a file the error stands before what was said before it
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

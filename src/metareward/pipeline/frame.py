@@ -35,6 +35,7 @@ def run(stage: Callable[..., None]) -> None:
         typer.run(stage)
     except UserError as error:
         if _speaks():
+            sys.stdout.flush()
             print(f"error: {error}", file=sys.stderr)
         else:
             time.sleep(1)  # the first process says the same, and all are ended when one has
