@@ -22,6 +22,7 @@ from metareward.load_params import load_params
 DATA = Path("data")
 ROUNDS, SEED = 10_000, 1
 NEAR = 20  # characters, within which two responses are of one length
+PER_TOKEN = pl.col("logprob") / pl.col("n_tokens")
 
 
 def main() -> None:
@@ -58,7 +59,14 @@ def forms(scored: dict[str, pl.DataFrame]) -> None:
         cut = all_.filter("cut")
         with_, without = cut.filter("broken")["score"].mean(), cut.filter(~pl.col("broken"))["score"].mean()
         rows.append(
-            (name, cut.height, share(cut["broken"]), number(with_), number(without), number(cut["score"].mean()))
+            (
+                name,
+                cut.height,
+                number(cut["broken"].mean()),
+                number(with_),
+                number(without),
+                number(cut["score"].mean()),
+            )
         )
     show("Responses that were cut", ["", "n", "with a blank line", "score with", "without", "all"], rows)
 
@@ -90,12 +98,11 @@ def likelihoods(names: list[str], judged: pl.DataFrame) -> None:
         )
         if table.is_empty():
             return
-        per_token = pl.col("logprob") / pl.col("n_tokens")
-        levels = table.group_by("rank").agg(per_token.mean()).sort("rank")["logprob"]
+        levels = table.group_by("rank").agg(PER_TOKEN.mean()).sort("rank")["logprob"]
         measures = {
-            "by token": table.with_columns(mean=per_token),
+            "by token": table.with_columns(mean=PER_TOKEN),
             "by reply": table.with_columns(mean=pl.col("logprob")),
-            "by token, length regressed out": table.with_columns(mean=per_token - slope(table) * pl.col("n_tokens")),
+            "by token, length regressed out": table.with_columns(mean=PER_TOKEN - slope(table) * pl.col("n_tokens")),
         }
         found[name] = {words: by_prompt(judged, values) for words, values in measures.items()}
         longer = pairs(judged, measures["by token"], "n_tokens")
@@ -131,7 +138,7 @@ def agreement(names: list[str], judged: pl.DataFrame) -> None:
 def slope(table: pl.DataFrame) -> float:
     """Of log-probability a token on tokens, within prompts."""
     within = table.select(
-        y=(pl.col("logprob") / pl.col("n_tokens")) - (pl.col("logprob") / pl.col("n_tokens")).mean().over("prompt_id"),
+        y=PER_TOKEN - PER_TOKEN.mean().over("prompt_id"),
         x=pl.col("n_tokens") - pl.col("n_tokens").mean().over("prompt_id"),
     )
     return float(within.select((pl.col("x") * pl.col("y")).sum() / (pl.col("x") ** 2).sum()).item())
@@ -165,10 +172,6 @@ def interval(values: pl.Series, least: float, most: float, digits: int) -> str:
     low, high = bootstrap_mean(np.asarray(values), ROUNDS, SEED, least=least, most=most)
     ends = "" if low is None else f" [{low:.{digits}f} {high:.{digits}f}]"
     return f"{values.mean():.{digits}f}{ends}"
-
-
-def share(values: pl.Series) -> str:
-    return "-" if values.is_empty() else f"{values.mean():.2f}"
 
 
 def number(value: object) -> str:
